@@ -1,0 +1,198 @@
+"""The only module that talks to the server it runs in.
+
+Owns the way in (a refusal becomes a PostgreSQL error), statements with bound
+arguments, notices, the poll that makes long work cancellable, and progress.
+"""
+
+import ctypes
+import functools
+import select
+import time
+
+import plpy
+
+from hypercube.errors import ClientGone, HypercubeError
+
+_POLL_SECONDS = 0.1
+_REPORT_SECONDS = 1.0
+
+
+def entry(function):
+    """Let a refusal leave Python as a PostgreSQL error with its own SQLSTATE.
+
+    Anything else is a defect or a statement's own error and passes through.
+    """
+
+    @functools.wraps(function)
+    def reporting(*args, **kwargs):
+        try:
+            return function(*args, **kwargs)
+        except HypercubeError as refusal:
+            told = {"detail": refusal.detail, "hint": refusal.hint}
+            told = {field: text for field, text in told.items() if text is not None}
+            message, sqlstate = str(refusal), refusal.sqlstate
+        # Outside the handler, so that the report carries no chained traceback.
+        return plpy.error(message, sqlstate=sqlstate, **told)
+
+    return reporting
+
+
+@functools.cache
+def _plan(sql, types):
+    return plpy.prepare(sql, list(types))
+
+
+def rows(sql, *, types=(), args=()):
+    """Run a statement with bound arguments and return its rows as dicts."""
+    return list(_plan(sql, types).execute(list(args)))
+
+
+def write(sql, *, types=(), args=()):
+    """Run a writing statement and return how many rows it touched."""
+    return _plan(sql, types).execute(list(args)).nrows()
+
+
+def notice(message):
+    """Tell the own client something at once."""
+    plpy.notice(message)
+
+
+def caller():
+    """Return the role that called, also inside a SECURITY DEFINER function."""
+    return rows(
+        "SELECT CASE current_setting('role') WHEN 'none' THEN session_user::text"
+        " ELSE current_setting('role') END AS name"
+    )[0]["name"]
+
+
+def _server_variable(kind, name):
+    """Return a global variable of the server program, or None where it is not exported."""
+    try:
+        return kind.in_dll(ctypes.CDLL(None), name)
+    except ValueError:
+        return None
+
+
+class _Poll:
+    """Notice a cancel, a timeout or a lost client; costs well under a microsecond.
+
+    The server sets ``InterruptPending`` in its signal handlers; a statement then
+    acts on it.  Where the symbol is missing, a statement every 0.1 s asks instead.
+    ``MyProcPort`` points to a struct whose first member is the client's socket.
+    """
+
+    def __init__(self):
+        self._pending = _server_variable(ctypes.c_int, "InterruptPending")
+        self._asked = time.monotonic()
+        self._client = None
+        port = _server_variable(ctypes.c_void_p, "MyProcPort")
+        if port is not None and port.value:
+            descriptor = ctypes.c_int.from_address(port.value).value
+            if descriptor >= 0:
+                self._client = select.poll()
+                self._client.register(descriptor, select.POLLRDHUP)
+
+    def __call__(self):
+        if self._pending is not None and self._pending.value:
+            plpy.execute("SELECT 1")
+        now = time.monotonic()
+        if now - self._asked >= _POLL_SECONDS:
+            self._asked = now
+            if self._pending is None:
+                plpy.execute("SELECT 1")
+            if self._client is not None and self._client.poll(0):
+                raise ClientGone()
+
+    @property
+    def immediate(self):
+        """Whether the server's own flag is read, not a statement every 0.1 s."""
+        return self._pending is not None
+
+
+@functools.lru_cache(maxsize=1)
+def _poll():
+    return _Poll()
+
+
+def tick(fraction=0.0):
+    """Stop here if the caller cancelled, timed out or went away."""
+    _poll()()
+
+
+def cancel_is_immediate():
+    """Return whether cancel is seen through the server's own flag."""
+    return _poll().immediate
+
+
+class Progress:
+    """Shows how far an operation is: NOTICE lines for the own client, and
+    application_name for other sessions (the view hypercube.progress reads it).
+
+    Parameters
+    ----------
+    operation, subject : str
+        For example "ingest" and the name of the model.
+    costs : dict of str to float
+        The expected seconds of each stage, in order; only their ratios matter.
+    """
+
+    def __init__(self, operation, subject, costs):
+        self._operation = operation
+        self._subject = subject
+        self._costs = costs
+        self._total = sum(costs.values()) or 1.0
+        self._began = time.monotonic()
+        self._shown = float("-inf")
+        self._stage = None
+        self._stage_began = self._began
+        self.seconds = {}
+        self._application = rows("SELECT current_setting('application_name') AS name")[0]["name"]
+
+    def stage(self, name):
+        """Begin a stage and return its callback ``step(fraction)``."""
+        self._end_stage()
+        self._stage = name
+        before = 0.0
+        for stage, cost in self._costs.items():
+            if stage == name:
+                break
+            before += cost
+        self._show(before / self._total)
+
+        def step(fraction):
+            tick()
+            if time.monotonic() - self._shown >= _REPORT_SECONDS:
+                self._show((before + min(max(fraction, 0.0), 1.0) * self._costs[name]) / self._total)
+
+        return step
+
+    def end(self):
+        """Say that everything is done, and give back application_name."""
+        self._end_stage()
+        self._stage = "done"
+        self._show(1.0)
+        self._name_session(self._application)
+
+    def _end_stage(self):
+        now = time.monotonic()
+        if self._stage is not None:
+            self.seconds[self._stage] = round(now - self._stage_began, 3)
+        self._stage_began = now
+
+    def _show(self, share):
+        self._shown = time.monotonic()
+        elapsed = self._shown - self._began
+        remaining = elapsed * (1 - share) / share if share > 0.02 else sum(self._costs.values())
+        percent = int(100 * share)
+        filled = int(24 * share)
+        bar = "#" * filled + "." * (24 - filled)
+        left = f"about {remaining:.0f} s left" if share < 1 else f"in {elapsed:.1f} s"
+        notice(f"{self._subject}  [{bar}] {percent:3d} %  {self._stage}, {left}")
+        self._name_session(
+            f"hypercube {self._operation} {percent}% {remaining:.0f}s {self._stage} {self._subject}"
+        )
+
+    def _name_session(self, text):
+        # 63 bytes are kept by the server; what is cut off must not be half a character.
+        kept = text.encode()[:63].decode(errors="ignore")
+        rows("SELECT set_config('application_name', $1, false)", types=("text",), args=(kept,))

@@ -1,0 +1,137 @@
+"""Everything hypercube can refuse to do.
+
+* HypercubeError                58000
+  + UnknownModel                42704  undefined_object
+  + UnknownToken                42704
+  + NameTaken                   42710  duplicate_object
+  + InvalidArgument             22023  invalid_parameter_value
+  + SourceMissing               58P01  undefined_file
+  + NotAllowed                  42501  insufficient_privilege
+  + CorruptFile                 XX001  data_corrupted
+  + NotSupported                0A000  feature_not_supported
+  + TooMuchMemory               53200  out_of_memory
+  + TooMany                     54000  program_limit_exceeded
+  + StepMissing                 55000  object_not_in_prerequisite_state
+  + NotConverged                58000
+  + ClientGone                  08006  connection_failure
+  + PostconditionFailed         XX000  internal_error
+"""
+
+
+class HypercubeError(Exception):
+    """Base of every refusal; knows how PostgreSQL should report it."""
+
+    sqlstate = "58000"
+
+    def __init__(self, message, *, detail=None, hint=None):
+        super().__init__(message)
+        self.detail = detail
+        self.hint = hint
+
+
+class UnknownModel(HypercubeError):
+    """A model was named that the catalogue does not hold."""
+
+    sqlstate = "42704"
+
+    def __init__(self, name):
+        super().__init__(
+            f'model "{name}" does not exist',
+            hint="List the loaded models with SELECT name FROM hypercube.model.",
+        )
+
+
+class UnknownToken(HypercubeError):
+    """Words that cannot be spelled in a model's vocabulary."""
+
+    sqlstate = "42704"
+
+    def __init__(self, words, model):
+        named = ", ".join(f'"{word}"' for word in words)
+        super().__init__(
+            f'{"word" if len(words) == 1 else "words"} {named} not known to model "{model}"',
+            hint="Look for a spelling with "
+            "SELECT label FROM hypercube.token_overview WHERE model = '...' AND label ILIKE '...%'.",
+        )
+
+
+class NameTaken(HypercubeError):
+    """A model of that name is stored already."""
+
+    sqlstate = "42710"
+
+    def __init__(self, name):
+        super().__init__(
+            f'model "{name}" already exists',
+            hint="Drop it with SELECT hypercube.drop_model(...), or give another name: "
+            "hypercube.ingest(source, name => '...').",
+        )
+
+
+class InvalidArgument(HypercubeError):
+    """An argument is NULL, out of range or of the wrong length."""
+
+    sqlstate = "22023"
+
+
+class SourceMissing(HypercubeError):
+    """A file or folder that has to be there is not."""
+
+    sqlstate = "58P01"
+
+
+class NotAllowed(HypercubeError):
+    """The path or the object is not for this caller."""
+
+    sqlstate = "42501"
+
+
+class CorruptFile(HypercubeError):
+    """A file does not hold what its format promises."""
+
+    sqlstate = "XX001"
+
+
+class NotSupported(HypercubeError):
+    """The file is sound, but hypercube cannot decode what it holds."""
+
+    sqlstate = "0A000"
+
+
+class TooMuchMemory(HypercubeError):
+    """The computation would need more memory than the setting allows."""
+
+    sqlstate = "53200"
+
+
+class TooMany(HypercubeError):
+    """More rows, entries or bytes than hypercube accepts."""
+
+    sqlstate = "54000"
+
+
+class StepMissing(HypercubeError):
+    """Something has to be done first."""
+
+    sqlstate = "55000"
+
+
+class NotConverged(HypercubeError):
+    """The eigensolver did not reach its tolerance."""
+
+    sqlstate = "58000"
+
+
+class ClientGone(HypercubeError):
+    """The client closed its connection; nobody waits for the answer."""
+
+    sqlstate = "08006"
+
+    def __init__(self):
+        super().__init__("client closed the connection")
+
+
+class PostconditionFailed(HypercubeError):
+    """An ingest did not leave what it has to leave; it is a defect."""
+
+    sqlstate = "XX000"

@@ -1,0 +1,198 @@
+"""Where a model may be read from: allowed folders, and the files of a model.
+
+Every function here runs as the server's user, so a path is used only after its
+symbolic links were resolved and the result was found inside an allowed folder,
+and a file is checked again once it is open, when nobody can exchange it.
+"""
+
+import os
+import stat
+from typing import NamedTuple
+
+from hypercube.errors import CorruptFile, InvalidArgument, NotAllowed, SourceMissing, TooMany
+
+_SMALL_FILE_LIMIT = 64 * 1024 * 1024
+_WEIGHTS_LIMIT = 10_000
+
+# What is kept byte for byte beside the weights, when it is there.
+SMALL_FILES = (
+    "config.json",
+    "generation_config.json",
+    "model.safetensors.index.json",
+    "modules.json",
+    "sentence_bert_config.json",
+    "special_tokens_map.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "vocab.txt",
+    "merges.txt",
+    "1_Pooling/config.json",
+    "README.md",
+    "LICENSE",
+)
+
+
+class Source(NamedTuple):
+    """The files of one model: a folder and the names of its weight files."""
+
+    folder: str
+    weights: tuple[str, ...]
+
+
+def folder_to_allow(path):
+    """Return the folder that `path` names, with symbolic links resolved."""
+    if path is None or "\0" in path or not os.path.isabs(path):
+        raise InvalidArgument(
+            "the folder must be an absolute path",
+            hint="Give the path from the root of the server, for example /srv/models.",
+        )
+    resolved = os.path.realpath(path)
+    if not os.path.isdir(resolved):
+        raise SourceMissing(
+            f'folder "{path}" does not exist on the server',
+            hint="Create it on the server's machine, readable by the server's user.",
+        )
+    return resolved
+
+
+def resolve(path):
+    """Return a path with symbolic links resolved, whether or not it exists."""
+    return os.path.realpath(path) if "\0" not in path else path
+
+
+def _is_inside(path, folders):
+    return any(path == folder or path.startswith(folder.rstrip("/") + "/") for folder in folders)
+
+
+def _require_inside(path, folders):
+    if not _is_inside(path, folders):
+        raise NotAllowed(
+            f'path "{path}" is not inside a folder that models may be read from',
+            hint="A superuser or a member of pg_read_server_files can allow it: "
+            "SELECT hypercube.allow_source('/folder').",
+        )
+
+
+def find(path, allowed):
+    """Return the Source at `path`: a folder, or one safetensors file.
+
+    Parameters
+    ----------
+    path : str
+        Absolute path on the server.
+    allowed : list of str
+        Resolved folders; nothing outside of them is looked at.
+    """
+    if path is None or path == "" or "\0" in path or not os.path.isabs(path):
+        raise InvalidArgument(
+            "the source must be an absolute path on the server",
+            hint="Give the folder of the model, for example /srv/models/all-MiniLM-L6-v2.",
+        )
+    resolved = os.path.realpath(path)
+    # Before anything is said about what exists there.
+    _require_inside(resolved, allowed)
+    try:
+        mode = os.stat(resolved).st_mode
+        names = sorted(os.listdir(resolved)) if stat.S_ISDIR(mode) else None
+    except PermissionError:
+        raise SourceMissing(
+            f'"{path}" cannot be read by the server',
+            hint="Make it readable for the operating system user that the server runs as.",
+        ) from None
+    except OSError:
+        raise SourceMissing(
+            f'"{path}" does not exist on the server',
+            hint="A folder with .safetensors files, tokenizer.json and config.json is expected.",
+        ) from None
+    if names is None:
+        return Source(os.path.dirname(resolved), (os.path.basename(resolved),))
+    weights = tuple(name for name in names if name.endswith(".safetensors"))
+    if not weights:
+        raise SourceMissing(
+            f'folder "{path}" holds no .safetensors file',
+            hint="A folder with .safetensors files, tokenizer.json and config.json is expected.",
+        )
+    if len(weights) > _WEIGHTS_LIMIT:
+        raise TooMany(
+            f"the folder holds {len(weights)} .safetensors files, at most {_WEIGHTS_LIMIT} are read"
+        )
+    return Source(resolved, weights)
+
+
+class OpenFile:
+    """A regular file inside an allowed folder, read by position; a context manager."""
+
+    def __init__(self, folder, name, allowed):
+        self.name = name
+        self.path = os.path.join(folder, name)
+        try:
+            # O_NONBLOCK: opening a FIFO must not wait for its writer.
+            self._descriptor = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        except PermissionError:
+            raise SourceMissing(
+                f'file "{self.path}" cannot be read by the server',
+                hint="Make it readable for the operating system user that the server runs as.",
+            ) from None
+        except OSError:
+            raise SourceMissing(f'file "{self.path}" does not exist on the server') from None
+        try:
+            status = os.fstat(self._descriptor)
+            if not stat.S_ISREG(status.st_mode):
+                raise CorruptFile(f'"{self.path}" is not a regular file')
+            _require_inside(os.readlink(self.proc_path), allowed)
+        except BaseException:
+            os.close(self._descriptor)
+            raise
+        self.size = status.st_size
+        self._changed = (status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+
+    @property
+    def proc_path(self):
+        """A path that opens this very file, whatever its name leads to by now."""
+        return f"/proc/self/fd/{self._descriptor}"
+
+    def read(self, offset, length):
+        """Return exactly `length` bytes from `offset`."""
+        parts = []
+        while length:
+            part = os.pread(self._descriptor, length, offset)
+            if not part:
+                raise CorruptFile(
+                    f'file "{self.path}" ended while it was read',
+                    detail=f"Nothing follows byte {offset}.",
+                    hint="Fetch the file again, and do not change it during the ingest.",
+                )
+            parts.append(part)
+            offset += len(part)
+            length -= len(part)
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    def require_unchanged(self):
+        """Refuse when the file was written to since it was opened."""
+        status = os.fstat(self._descriptor)
+        if (status.st_size, status.st_mtime_ns, status.st_ctime_ns) != self._changed:
+            raise CorruptFile(
+                f'file "{self.path}" changed while it was read',
+                hint="Ingest again when nothing writes to it.",
+            )
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        os.close(self._descriptor)
+
+
+def read_small_files(source, allowed):
+    """Return the small files of a model as a dict of name to bytes."""
+    found = {}
+    for name in SMALL_FILES:
+        if not os.path.lexists(os.path.join(source.folder, name)):
+            continue
+        with OpenFile(source.folder, name, allowed) as file:
+            if file.size > _SMALL_FILE_LIMIT:
+                raise TooMany(
+                    f'file "{file.path}" has {file.size} bytes, at most {_SMALL_FILE_LIMIT} are read',
+                )
+            found[name] = file.read(0, file.size)
+    return found

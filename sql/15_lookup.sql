@@ -1,0 +1,115 @@
+-- Which model and which token are meant.  This is the path of every read, so
+-- it runs without Python.
+
+
+CREATE FUNCTION hypercube._model(model text)
+    RETURNS hypercube.model
+    LANGUAGE plpgsql
+    STABLE
+    PARALLEL SAFE
+AS $$
+DECLARE
+    chosen hypercube.model;
+    wanted text := coalesce(model, nullif(current_setting('hypercube.model', true), ''));
+    names text[];
+BEGIN
+    IF wanted IS NOT NULL THEN
+        SELECT m.* INTO chosen FROM hypercube.model AS m WHERE m.name = wanted;
+        IF NOT FOUND THEN
+            RAISE EXCEPTION USING
+                ERRCODE = 'undefined_object',
+                MESSAGE = format('model "%s" does not exist', wanted),
+                HINT = 'List the loaded models with SELECT name FROM hypercube.model.';
+        END IF;
+        RETURN chosen;
+    END IF;
+
+    SELECT array_agg(m.name ORDER BY m.name) INTO names
+    FROM (SELECT name FROM hypercube.model ORDER BY name LIMIT 10) AS m;
+    IF names IS NULL THEN
+        RAISE EXCEPTION USING
+            ERRCODE = 'undefined_object',
+            MESSAGE = 'no model is loaded',
+            HINT = 'Load one with SELECT * FROM hypercube.ingest(''/folder/of/the/model'').';
+    ELSIF cardinality(names) > 1 THEN
+        RAISE EXCEPTION USING
+            ERRCODE = 'undefined_object',
+            MESSAGE = 'no model was named, and more than one is loaded',
+            HINT = format(
+                'Name one of %s with the argument model => ''...'' or with SET hypercube.model = ''...''.',
+                array_to_string(names, ', '));
+    END IF;
+    SELECT m.* INTO chosen FROM hypercube.model AS m WHERE m.name = names[1];
+    RETURN chosen;
+END
+$$;
+
+
+CREATE FUNCTION hypercube._check_question(query text, k integer)
+    RETURNS void
+    LANGUAGE plpgsql
+    IMMUTABLE
+    PARALLEL SAFE
+AS $$
+BEGIN
+    IF query IS NULL THEN
+        RAISE EXCEPTION USING
+            ERRCODE = 'invalid_parameter_value',
+            MESSAGE = 'the query must not be null',
+            HINT = 'Give a word, for example ''whale''.';
+    END IF;
+    IF k IS NULL OR k NOT BETWEEN 1 AND 1000 THEN
+        RAISE EXCEPTION USING
+            ERRCODE = 'invalid_parameter_value',
+            MESSAGE = format('k is out of range: %s', coalesce(k::text, 'null')),
+            HINT = 'Ask for 1 to 1000 rows.';
+    END IF;
+END
+$$;
+
+
+-- Word-initial tokens come first, exact case before lower case, then later
+-- parts of words.  A marker that tokenizers put in front of a word is ignored.
+CREATE FUNCTION hypercube._find_token(model_id integer, query text)
+    RETURNS integer
+    LANGUAGE sql
+    STABLE
+    PARALLEL SAFE
+BEGIN ATOMIC
+    SELECT t.token_id
+    FROM (
+        SELECT coalesce(nullif(ltrim(btrim(_find_token.query), '▁Ġ'), ''), _find_token.query) AS word
+    ) AS asked
+    JOIN hypercube.token AS t
+        ON t.label = ANY (ARRAY[asked.word, lower(asked.word), '##' || asked.word, '##' || lower(asked.word)])
+    WHERE t.model_id = _find_token.model_id
+    ORDER BY
+        CASE
+            WHEN t.kind = 'word' AND t.label = asked.word THEN 0
+            WHEN t.kind = 'word' AND t.label = lower(asked.word) THEN 1
+            WHEN t.label = asked.word THEN 2
+            WHEN t.label = '##' || asked.word THEN 3
+            ELSE 4
+        END,
+        t.usable DESC,
+        t.token_id
+    LIMIT 1;
+END;
+
+
+CREATE VIEW hypercube.token_overview
+    WITH (security_invoker = true)
+AS
+SELECT
+    m.name AS model,
+    t.token_id,
+    t.label,
+    t.piece,
+    t.kind,
+    t.usable,
+    t.composition_id
+FROM hypercube.token AS t
+JOIN hypercube.model AS m ON m.id = t.model_id;
+
+COMMENT ON VIEW hypercube.token_overview
+    IS 'vocabularies with the name of their model';

@@ -1,0 +1,200 @@
+CREATE FUNCTION hypercube.allow_source(path text)
+    RETURNS text
+    LANGUAGE plpython3u
+    VOLATILE
+    PARALLEL UNSAFE
+    SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp
+AS $python$
+from hypercube import api
+return api.allow_source(path)
+$python$;
+
+COMMENT ON FUNCTION hypercube.allow_source(text)
+    IS 'lets models be read from a folder of the server, returns the folder with symbolic links resolved; for superusers and members of pg_read_server_files';
+
+
+CREATE FUNCTION hypercube.disallow_source(path text)
+    RETURNS boolean
+    LANGUAGE plpython3u
+    VOLATILE
+    PARALLEL UNSAFE
+    SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp
+AS $python$
+from hypercube import api
+return api.disallow_source(path)
+$python$;
+
+COMMENT ON FUNCTION hypercube.disallow_source(text)
+    IS 'takes back allow_source, returns whether the folder was allowed';
+
+
+CREATE TYPE hypercube.ingest_report AS (
+    model text,
+    tensors integer,
+    classified integer,
+    chunks integer,
+    bytes bigint,
+    tokens integer,
+    usable integer,
+    compositions integer,
+    relations bigint,
+    projected integer,
+    components integer,
+    residual double precision,
+    neighbor_preservation double precision,
+    seconds jsonb,
+    notes text[]
+);
+
+COMMENT ON TYPE hypercube.ingest_report
+    IS 'what an ingest counted: chunks and compositions are those that were new, seconds has one entry a stage';
+
+
+CREATE FUNCTION hypercube.ingest(source text, name text DEFAULT NULL, neighbors integer DEFAULT 16)
+    RETURNS SETOF hypercube.ingest_report
+    ROWS 1
+    LANGUAGE plpython3u
+    VOLATILE
+    PARALLEL UNSAFE
+    SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp
+AS $python$
+from hypercube import api
+return api.ingest(source, name, neighbors)
+$python$;
+
+COMMENT ON FUNCTION hypercube.ingest(text, text, integer)
+    IS 'stores the model found in a folder or safetensors file of the server, with its vocabulary, relations and map; all or nothing';
+
+
+CREATE FUNCTION hypercube.model_report(model text DEFAULT NULL)
+    RETURNS SETOF hypercube.ingest_report
+    ROWS 1
+    LANGUAGE sql
+    STABLE
+    PARALLEL SAFE
+BEGIN ATOMIC
+    SELECT r.*
+    FROM hypercube._model(model_report.model) AS m,
+         jsonb_populate_record(NULL::hypercube.ingest_report, m.report) AS r;
+END;
+
+COMMENT ON FUNCTION hypercube.model_report(text)
+    IS 'what ingest returned for a stored model';
+
+
+CREATE TYPE hypercube.drop_report AS (
+    model text,
+    tensors integer,
+    relations bigint,
+    compositions integer,
+    chunks integer,
+    bytes bigint
+);
+
+COMMENT ON TYPE hypercube.drop_report
+    IS 'what a drop removed: chunks and bytes are those that no other model refers to';
+
+
+CREATE FUNCTION hypercube.drop_model(model text)
+    RETURNS SETOF hypercube.drop_report
+    ROWS 1
+    LANGUAGE plpython3u
+    VOLATILE
+    PARALLEL UNSAFE
+    SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp
+AS $python$
+from hypercube import api
+return api.drop_model(model)
+$python$;
+
+COMMENT ON FUNCTION hypercube.drop_model(text)
+    IS 'removes a model and everything that only it refers to, says what and how many bytes; for its owner and superusers';
+
+
+CREATE VIEW hypercube.model_overview
+    WITH (security_invoker = true)
+AS
+SELECT
+    m.name AS model,
+    m.architecture,
+    m.dimension,
+    m.vocabulary_size,
+    m.embedding,
+    m.neighbors,
+    t.tensors,
+    t.parameters,
+    t.bytes,
+    p.components,
+    p.neighbor_preservation,
+    p.quality_score,
+    m.licence,
+    m.owner,
+    m.created_at,
+    encode(m.root, 'hex') AS root
+FROM hypercube.model AS m
+LEFT JOIN (
+    SELECT
+        s.model_id,
+        count(*) AS tensors,
+        sum(coalesce((SELECT exp(sum(ln(nullif(side, 0)))) FROM unnest(s.shape) AS side), 1))::bigint AS parameters,
+        sum(s.bytes)::bigint AS bytes
+    FROM hypercube.tensor AS s
+    GROUP BY s.model_id
+) AS t ON t.model_id = m.id
+LEFT JOIN hypercube.projection_metadata AS p ON p.model_id = m.id AND p.tensor_name = m.embedding;
+
+COMMENT ON VIEW hypercube.model_overview
+    IS 'one row a model: size, shape, quality of its map, owner';
+
+
+CREATE VIEW hypercube.tensor_overview
+    WITH (security_invoker = true)
+AS
+SELECT
+    m.name AS model,
+    t.name AS tensor,
+    t.role,
+    t.layer,
+    t.dtype,
+    t.shape,
+    t.bytes,
+    t.nan_count,
+    t.inf_count,
+    t.zero_count,
+    t.minimum,
+    t.maximum,
+    t.mean,
+    t.deviation,
+    t.stored,
+    t.skipped,
+    encode(t.digest, 'hex') AS digest
+FROM hypercube.tensor AS t
+JOIN hypercube.model AS m ON m.id = t.model_id;
+
+COMMENT ON VIEW hypercube.tensor_overview
+    IS 'tensors with the name of their model: role, dtype, shape, counts of NaN and Inf, moments';
+
+
+CREATE VIEW hypercube.progress
+    WITH (security_invoker = true)
+AS
+SELECT
+    a.pid,
+    a.usename AS role,
+    said.part[1] AS operation,
+    said.part[5] AS model,
+    said.part[4] AS stage,
+    said.part[2]::integer AS percent,
+    make_interval(secs => said.part[3]::integer) AS remaining,
+    a.query_start AS started_at
+FROM pg_stat_activity AS a,
+     regexp_match(a.application_name, '^hypercube (\w+) (\d+)% (\d+)s (\w+) (.*)$') AS said (part)
+WHERE a.state = 'active'
+  AND said.part IS NOT NULL;
+
+COMMENT ON VIEW hypercube.progress
+    IS 'what long-running functions are doing now, in every session that the caller may see';

@@ -1,0 +1,130 @@
+-- cube may live in any schema; a function with a parsed body finds it once, at
+-- creation, so that statements with a pinned search_path can name this instead.
+CREATE FUNCTION hypercube._point(coordinates double precision[])
+    RETURNS cube
+    LANGUAGE sql
+    IMMUTABLE
+    STRICT
+    PARALLEL SAFE
+RETURN cube(_point.coordinates);
+
+
+CREATE FUNCTION hypercube._coordinates(point cube)
+    RETURNS double precision[]
+    LANGUAGE sql
+    IMMUTABLE
+    STRICT
+    PARALLEL SAFE
+RETURN ARRAY[
+    cube_ll_coord(_coordinates.point, 1),
+    cube_ll_coord(_coordinates.point, 2),
+    cube_ll_coord(_coordinates.point, 3),
+    cube_ll_coord(_coordinates.point, 4)
+];
+
+
+-- The index gives the k nearest, but among equal distances any; the radius they
+-- reach is then searched again, so that ties are broken by token id.
+CREATE FUNCTION hypercube._map_neighbors(model_id integer, model text, token_id integer, k integer)
+    RETURNS SETOF hypercube.answer
+    ROWS 10
+    LANGUAGE sql
+    STABLE
+    PARALLEL SAFE
+BEGIN ATOMIC
+    WITH origin AS (
+        SELECT q.point
+        FROM hypercube.projection AS q
+        WHERE q.model_id = _map_neighbors.model_id AND q.token_id = _map_neighbors.token_id
+    ),
+    reach AS (
+        SELECT o.point, max(n.distance) AS radius
+        FROM origin AS o
+        CROSS JOIN LATERAL (
+            SELECT p.point <-> o.point AS distance
+            FROM hypercube.projection AS p
+            WHERE p.model_id = _map_neighbors.model_id AND p.token_id <> _map_neighbors.token_id
+            ORDER BY p.point <-> o.point
+            LIMIT _map_neighbors.k
+        ) AS n
+        GROUP BY o.point
+    ),
+    near AS (
+        SELECT p.token_id, p.point <-> r.point AS distance
+        FROM reach AS r
+        JOIN hypercube.projection AS p ON p.point <@ cube_enlarge(r.point, r.radius * (1 + 1e-9), 4)
+        -- Not an equality: an index on model_id would be read for the whole model.
+        WHERE p.model_id IS NOT DISTINCT FROM _map_neighbors.model_id
+          AND p.token_id <> _map_neighbors.token_id
+          AND p.point <-> r.point <= r.radius
+        ORDER BY 2, 1
+        LIMIT _map_neighbors.k
+    )
+    SELECT
+        (row_number() OVER (ORDER BY n.distance, n.token_id))::integer,
+        t.label,
+        n.distance::real,
+        _map_neighbors.model,
+        n.token_id,
+        true
+    FROM near AS n
+    JOIN hypercube.token AS t ON t.model_id = _map_neighbors.model_id AND t.token_id = n.token_id
+    ORDER BY n.distance, n.token_id;
+END;
+
+
+CREATE FUNCTION hypercube.spatial_neighbors(query text, k integer DEFAULT 10, model text DEFAULT NULL)
+    RETURNS SETOF hypercube.answer
+    ROWS 10
+    LANGUAGE plpgsql
+    STABLE
+    PARALLEL SAFE
+AS $$
+DECLARE
+    chosen hypercube.model;
+    token integer;
+BEGIN
+    PERFORM hypercube._check_question(query, k);
+    chosen := hypercube._model(model);
+    token := hypercube._find_token(chosen.id, query);
+    IF token IS NULL THEN
+        RAISE EXCEPTION USING
+            ERRCODE = 'undefined_object',
+            MESSAGE = format('"%s" is not a token of model "%s"', query, chosen.name),
+            DETAIL = 'The map has a point for single tokens only.',
+            HINT = 'Look for a spelling in hypercube.token_overview, or ask semantic_neighbors, which takes any word.';
+    END IF;
+
+    RETURN QUERY SELECT * FROM hypercube._map_neighbors(chosen.id, chosen.name, token, k);
+    IF NOT FOUND THEN
+        RAISE EXCEPTION USING
+            ERRCODE = 'object_not_in_prerequisite_state',
+            MESSAGE = format('token %s of model "%s" has no neighbour on a map', token, chosen.name),
+            HINT = format(
+                'SELECT notes FROM hypercube.model_report(%L) says what was projected, and why not.', chosen.name);
+    END IF;
+END
+$$;
+
+COMMENT ON FUNCTION hypercube.spatial_neighbors(text, integer, text)
+    IS 'the k tokens nearest on the four-dimensional map; score is the distance, so smaller is nearer';
+
+
+CREATE VIEW hypercube.map
+    WITH (security_invoker = true)
+AS
+SELECT
+    m.name AS model,
+    t.label,
+    t.kind,
+    cube_ll_coord(p.point, 1) AS x,
+    cube_ll_coord(p.point, 2) AS y,
+    cube_ll_coord(p.point, 3) AS z,
+    cube_ll_coord(p.point, 4) AS w,
+    p.token_id
+FROM hypercube.projection AS p
+JOIN hypercube.model AS m ON m.id = p.model_id
+JOIN hypercube.token AS t ON t.model_id = p.model_id AND t.token_id = p.token_id;
+
+COMMENT ON VIEW hypercube.map
+    IS 'the map of each model: four coordinates in -1 to 1 for each usable token';

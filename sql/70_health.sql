@@ -1,0 +1,121 @@
+CREATE FUNCTION hypercube._environment_health()
+    RETURNS TABLE ("check" text, ok boolean, detail text)
+    ROWS 10
+    LANGUAGE plpython3u
+    STABLE
+    PARALLEL UNSAFE
+AS $python$
+from hypercube import api
+return api.environment_health()
+$python$;
+
+
+CREATE FUNCTION hypercube._bytes_health()
+    RETURNS TABLE ("check" text, ok boolean, detail text)
+    ROWS 10
+    LANGUAGE plpython3u
+    STABLE
+    PARALLEL UNSAFE
+AS $python$
+from hypercube import api
+return api.bytes_health()
+$python$;
+
+
+CREATE FUNCTION hypercube.health()
+    RETURNS TABLE ("check" text, ok boolean, detail text)
+    ROWS 20
+    LANGUAGE sql
+    STABLE
+    PARALLEL UNSAFE
+BEGIN ATOMIC
+    SELECT e."check", e.ok, e.detail FROM hypercube._environment_health() AS e
+
+    UNION ALL
+    SELECT
+        'indexes',
+        count(*) FILTER (WHERE NOT (i.indisvalid AND i.indisready)) = 0,
+        format('%s indexes, invalid: %s', count(*),
+               coalesce(string_agg(i.indexrelid::regclass::text, ', ') FILTER (WHERE NOT (i.indisvalid AND i.indisready)), 'none'))
+    FROM pg_index AS i
+    JOIN pg_class AS c ON c.oid = i.indrelid
+    WHERE c.relnamespace = 'hypercube'::regnamespace
+
+    UNION ALL
+    SELECT 'models', true, format('%s models, %s relations', count(*),
+                                  (SELECT count(*) FROM hypercube.relation))
+    FROM hypercube.model
+
+    UNION ALL
+    SELECT
+        'rows of ' || m.name,
+        broken.list IS NULL,
+        coalesce(broken.list, format('%s tokens, %s neighbours each, as ingest left them', m.vocabulary_size, m.neighbors))
+    FROM hypercube.model AS m
+    CROSS JOIN LATERAL (
+        SELECT string_agg(b, '; ') AS list FROM hypercube._broken_postconditions(m.id) AS b
+    ) AS broken
+
+    UNION ALL
+    SELECT
+        'answer of ' || m.name,
+        count(a.rank) > 0 AND count(a.rank) = least(3, m.neighbors) AND bool_and(a.score BETWEEN -1 AND 1),
+        format('%s: %s', any_word.label, coalesce(string_agg(a.label, ', ' ORDER BY a.rank), 'nothing'))
+    FROM hypercube.model AS m
+    CROSS JOIN LATERAL (
+        SELECT t.token_id, t.label
+        FROM hypercube.token AS t
+        WHERE t.model_id = m.id AND t.usable AND t.kind = 'word'
+        ORDER BY length(t.label) DESC, t.token_id
+        LIMIT 1
+    ) AS any_word
+    LEFT JOIN LATERAL hypercube._stored_neighbors(m.id, m.name, any_word.token_id, 3) AS a ON true
+    WHERE m.neighbors > 0
+    GROUP BY m.id, m.name, m.neighbors, any_word.label
+
+    UNION ALL
+    SELECT b."check", b.ok, b.detail FROM hypercube._bytes_health() AS b
+
+    UNION ALL
+    SELECT 'orphans', count(o.kind) = 0, coalesce(string_agg(o.kind, ', '), 'every row belongs to a model that exists')
+    FROM (
+        SELECT 'relations' AS kind WHERE EXISTS (
+            WITH RECURSIVE held AS (
+                (SELECT r.model_id FROM hypercube.relation AS r ORDER BY r.model_id LIMIT 1)
+                UNION ALL
+                SELECT next.model_id
+                FROM held
+                CROSS JOIN LATERAL (
+                    SELECT r.model_id FROM hypercube.relation AS r
+                    WHERE r.model_id > held.model_id ORDER BY r.model_id LIMIT 1
+                ) AS next
+            )
+            SELECT FROM held WHERE held.model_id NOT IN (SELECT m.id FROM hypercube.model AS m))
+        UNION ALL
+        SELECT 'tokens' WHERE EXISTS (
+            SELECT FROM hypercube.token AS t WHERE t.model_id NOT IN (SELECT m.id FROM hypercube.model AS m))
+        UNION ALL
+        SELECT 'points' WHERE EXISTS (
+            SELECT FROM hypercube.projection AS p WHERE p.model_id NOT IN (SELECT m.id FROM hypercube.model AS m))
+        UNION ALL
+        SELECT 'tensor chunks' WHERE EXISTS (
+            SELECT FROM hypercube.tensor_chunk AS c
+            WHERE NOT EXISTS (SELECT FROM hypercube.tensor AS t WHERE t.digest = c.tensor_digest))
+        UNION ALL
+        SELECT 'chunks' WHERE EXISTS (
+            SELECT FROM hypercube.chunk AS c
+            WHERE NOT EXISTS (SELECT FROM hypercube.tensor_chunk AS p WHERE p.chunk_digest = c.digest))
+        UNION ALL
+        SELECT 'tensors without their chunks' WHERE EXISTS (
+            SELECT FROM hypercube.tensor_chunk AS p
+            WHERE NOT EXISTS (SELECT FROM hypercube.chunk AS c WHERE c.digest = p.chunk_digest))
+        UNION ALL
+        SELECT 'compositions of tokens' WHERE EXISTS (
+            SELECT FROM hypercube.token AS t
+            WHERE t.composition_id IS NOT NULL
+              AND NOT EXISTS (SELECT FROM hypercube.composition AS c WHERE c.id = t.composition_id))
+    ) AS o;
+END;
+
+COMMENT ON FUNCTION hypercube.health()
+    IS 'checks the server and every model; each row is a real query, ok is false where something has to be done';

@@ -1,0 +1,7 @@
+-- Nothing is for everybody.  doc/security.md says what to grant to whom.
+REVOKE ALL ON SCHEMA hypercube FROM PUBLIC;
+REVOKE ALL ON ALL TABLES IN SCHEMA hypercube FROM PUBLIC;
+REVOKE ALL ON ALL FUNCTIONS IN SCHEMA hypercube FROM PUBLIC;
+REVOKE ALL ON TYPE
+    hypercube.token_kind, hypercube.answer, hypercube.ingest_report, hypercube.drop_report
+    FROM PUBLIC;
