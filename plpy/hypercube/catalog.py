@@ -341,8 +341,8 @@ def store_projection_metadata(model_id, fields):
         "  trustworthiness, neighbor_preservation, variance_explained, quality_score, parameters, seconds)"
         " SELECT $1, p.* FROM jsonb_to_record($2) AS p ("
         "  tensor_name text, method text, points int, components int, converged bool,"
-        "  residual float8, eigenvalues float8[], trustworthiness float8, neighbor_preservation float8, variance_explained float8, quality_score float8, parameters jsonb,"
-        "  seconds float8)",
+        "  residual float8, eigenvalues float8[], trustworthiness float8, neighbor_preservation float8,"
+        "  variance_explained float8, quality_score float8, parameters jsonb, seconds float8)",
         types=("int", "jsonb"),
         args=(model_id, json.dumps(fields)),
     )

@@ -15,9 +15,9 @@ from hypercube import tiles
 
 _GROUP = 64
 # Columns multiplied at a time; maxima are taken while they are in the cache.
-_BLOCK = 32 * _GROUP
+_BLOCK = 64 * _GROUP
 # Scores a thread holds at a time, and the rows that are enough to keep BLAS busy.
-_TILE_BYTES = 48 << 20
+_TILE_BYTES = 64 << 20
 _TILE_ROWS = 512
 # Products of one call of BLAS, between two looks at the stop sign (about 50 ms).
 _BLOCK_PRODUCTS = 2 << 30
