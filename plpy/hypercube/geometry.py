@@ -117,7 +117,7 @@ def _store_map(plan, model_id, unit, token_ids, found, scores, relations, step):
         "neighbor_preservation": quality.neighbor_preservation,
         "variance_explained": quality.variance_explained,
         "quality_score": quality.score,
-        "parameters": {"neighbors": int(found.shape[1]), "dimensions": 4},
+        "parameters": {"neighbors": int(found.shape[1]), "dimensions": 4, **spectral.PARAMETERS},
         "seconds": round(seconds, 3),
     })  # fmt: skip
     return Geometry(relations, projected, components, projection.residual, quality.neighbor_preservation)

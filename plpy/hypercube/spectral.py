@@ -18,6 +18,9 @@ _SHARPNESS = 3
 _LEAST_COSINE = 0.1
 _BRIDGES = 4
 
+# What a map was made with, for its record.
+PARAMETERS = {"weight": "cosine^3", "bridges": _BRIDGES, "radius": "log(1 + r / median r)"}
+
 _JUDGED_NEIGHBORS = 15
 _JUDGED_POINTS = 2000
 _BLOCK_ROWS = 1024

@@ -1,0 +1,151 @@
+"""The installed extension held to its word: comments, rights, attributes of functions."""
+
+import hashlib
+import os
+import subprocess
+import tempfile
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from servers import ThrowawayServer
+
+ROOT = Path(__file__).parents[2]
+
+# What PUBLIC may do, object by object; nothing else, and this is nothing.
+FOR_EVERYBODY = []
+
+
+@pytest.fixture
+def blank(server):
+    with server.connect(dbname="blank") as db:
+        yield db
+
+
+def test_every_public_object_has_a_comment(blank):
+    """A name with a leading underscore is private; rows and arrays come with what has a comment."""
+    without = blank.execute(
+        "SELECT pg_describe_object(d.classid, d.objid, 0) FROM pg_depend AS d"
+        " JOIN pg_extension AS e ON e.oid = d.refobjid AND e.extname = 'hypercube'"
+        " WHERE d.deptype = 'e'"
+        " AND d.classid IN ('pg_proc'::regclass, 'pg_class'::regclass, 'pg_type'::regclass)"
+        " AND obj_description(d.objid, d.classid::regclass::name) IS NULL"
+        " AND NOT coalesce((SELECT proname FROM pg_proc WHERE oid = d.objid),"
+        "  (SELECT relname FROM pg_class WHERE oid = d.objid),"
+        "  (SELECT typname FROM pg_type WHERE oid = d.objid))"
+        "  LIKE '\\_%'"
+        " AND NOT EXISTS (SELECT FROM pg_class WHERE oid = d.objid AND relkind IN ('S', 'i', 'c', 't'))"
+        " AND NOT EXISTS (SELECT FROM pg_type AS t LEFT JOIN pg_class AS c ON c.oid = t.typrelid"
+        "  WHERE t.oid = d.objid AND (t.typelem <> 0 OR c.relkind IN ('r', 'v')))"
+    ).fetchall()
+    assert without == []
+
+
+def test_comments_are_lower_case_phrases_without_a_period(blank):
+    comments = blank.execute(
+        "SELECT p.proname, obj_description(p.oid, 'pg_proc') FROM pg_proc AS p"
+        " WHERE p.pronamespace = 'hypercube'::regnamespace AND p.proname NOT LIKE '\\_%'"
+    ).fetchall()
+    assert len(comments) > 12
+    for name, comment in comments:
+        assert comment[0].islower() and not comment.endswith("."), name
+
+
+def test_the_public_may_do_nothing(blank):
+    found = blank.execute(
+        "SELECT 'function', p.oid::regprocedure::text FROM pg_proc AS p"
+        " WHERE p.pronamespace = 'hypercube'::regnamespace"
+        " AND has_function_privilege('public', p.oid, 'EXECUTE')"
+        " UNION ALL SELECT 'table', c.oid::regclass::text FROM pg_class AS c"
+        " WHERE c.relnamespace = 'hypercube'::regnamespace AND c.relkind IN ('r', 'v', 'S')"
+        "  AND CASE c.relkind WHEN 'S' THEN has_sequence_privilege('public', c.oid, 'USAGE, SELECT, UPDATE')"
+        "   ELSE has_table_privilege('public', c.oid, 'SELECT, INSERT, UPDATE, DELETE, TRUNCATE') END"
+        " UNION ALL SELECT 'schema', 'hypercube'"
+        " WHERE has_schema_privilege('public', 'hypercube', 'USAGE, CREATE')"
+    ).fetchall()
+    assert found == FOR_EVERYBODY
+
+
+def test_doors_pin_their_search_path_and_questions_run_as_the_caller(blank):
+    rows = blank.execute(
+        "SELECT p.proname, p.prosecdef, p.proconfig FROM pg_proc AS p"
+        " WHERE p.pronamespace = 'hypercube'::regnamespace"
+    ).fetchall()
+    doors = {name for name, definer, _ in rows if definer}
+    assert doors == {"allow_source", "disallow_source", "ingest", "drop_model"}
+    for name, definer, settings in rows:
+        assert settings == (["search_path=pg_catalog, pg_temp"] if definer else None), name
+
+
+def test_functions_that_run_statements_from_python_are_not_parallel(blank):
+    """A statement from Python starts a subtransaction, which a parallel operation forbids."""
+    unsafe = {"u"}
+    rows = blank.execute(
+        "SELECT p.proname, l.lanname, p.proparallel, p.provolatile FROM pg_proc AS p"
+        " JOIN pg_language AS l ON l.oid = p.prolang WHERE p.pronamespace = 'hypercube'::regnamespace"
+    ).fetchall()
+    for name, language, parallel, _ in rows:
+        if language == "plpython3u" or name in ("semantic_neighbors", "health"):
+            assert parallel in unsafe, name
+    volatile = {name for name, _, _, volatility in rows if volatility == "v"}
+    assert volatile == {"allow_source", "disallow_source", "ingest", "drop_model", "_drop_model"}
+
+
+def test_every_table_travels_with_a_dump(blank):
+    left_out = blank.execute(
+        "SELECT c.relname FROM pg_class AS c JOIN pg_extension AS e ON e.extname = 'hypercube'"
+        " WHERE c.relnamespace = 'hypercube'::regnamespace AND c.relkind IN ('r', 'S')"
+        " AND NOT c.oid = ANY (e.extconfig)"
+    ).fetchall()
+    # Its rows are part of the extension.
+    assert left_out == [("relation_kind",)]
+
+
+def test_views_run_as_the_caller(blank):
+    views = blank.execute(
+        "SELECT relname, reloptions FROM pg_class"
+        " WHERE relnamespace = 'hypercube'::regnamespace AND relkind = 'v'"
+    ).fetchall()
+    assert len(views) >= 6
+    assert all(options == ["security_invoker=true"] for _, options in views)
+
+
+def test_the_server_runs_the_package_of_this_tree():
+    """Otherwise these tests would say nothing about it."""
+    program = (
+        "import hashlib, hypercube, pathlib; folder = pathlib.Path(hypercube.__file__).parent;"
+        "print(*sorted(f'{path.name} {hashlib.sha256(path.read_bytes()).hexdigest()}'"
+        " for path in folder.glob('*.py')), sep='\\n')"
+    )
+    command = ["/usr/bin/python3", "-c", program]
+    run = subprocess.run(command, capture_output=True, text=True, check=True, cwd="/")
+    tree = ROOT / "plpy" / "hypercube"
+    own = sorted(f"{path.name} {hashlib.sha256(path.read_bytes()).hexdigest()}" for path in tree.glob("*.py"))
+    assert run.stdout.split("\n")[:-1] == own
+
+
+def test_create_extension_refuses_without_its_packages():
+    """The packages are hidden from one server by a folder that comes before theirs."""
+    with tempfile.TemporaryDirectory(dir="/tmp", prefix="hypercube-hidden-") as folder:
+        os.chmod(folder, 0o755)
+        (Path(folder) / "scipy.py").write_text("raise ImportError('hidden')\n")
+        throwaway = ThrowawayServer(environment={"PYTHONPATH": folder})
+        try:
+            with throwaway.connect(autocommit=True) as db:
+                with pytest.raises(
+                    psycopg.errors.UndefinedFile, match="PL/Python cannot import scipy"
+                ) as refusal:
+                    db.execute("CREATE EXTENSION hypercube CASCADE")
+                assert "make install" in refusal.value.diag.message_hint
+                assert db.execute("SELECT to_regnamespace('hypercube')").fetchone() == (None,)
+        finally:
+            throwaway.stop()
+
+
+def test_the_extension_can_be_dropped_and_made_again(own):
+    own.execute("DROP EXTENSION hypercube")
+    left = "SELECT count(*) FROM pg_proc WHERE pronamespace = to_regnamespace('hypercube')::oid"
+    assert own.execute(left).fetchone() == (0,)
+    own.execute("CREATE EXTENSION hypercube")
+    assert own.execute("SELECT count(*) FROM hypercube.model").fetchone() == (0,)
