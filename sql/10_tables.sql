@@ -85,6 +85,7 @@ CREATE TABLE hypercube.tensor (
     layer smallint,
     dtype text NOT NULL,
     shape bigint[] NOT NULL,
+    elements bigint NOT NULL,
     file text NOT NULL,
     byte_offset bigint NOT NULL,
     bytes bigint NOT NULL,
@@ -108,6 +109,8 @@ COMMENT ON TABLE hypercube.tensor
     IS 'one row for each tensor of a model';
 COMMENT ON COLUMN hypercube.tensor.role
     IS 'which part of the network the tensor is';
+COMMENT ON COLUMN hypercube.tensor.elements
+    IS 'product of the shape';
 COMMENT ON COLUMN hypercube.tensor.byte_offset
     IS 'where the bytes begin in the file, counted from its first byte';
 COMMENT ON COLUMN hypercube.tensor.digest

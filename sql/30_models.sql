@@ -140,7 +140,7 @@ LEFT JOIN (
     SELECT
         s.model_id,
         count(*) AS tensors,
-        sum(coalesce((SELECT exp(sum(ln(nullif(side, 0)))) FROM unnest(s.shape) AS side), 1))::bigint AS parameters,
+        sum(s.elements)::bigint AS parameters,
         sum(s.bytes)::bigint AS bytes
     FROM hypercube.tensor AS s
     GROUP BY s.model_id

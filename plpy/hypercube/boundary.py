@@ -10,6 +10,7 @@ import select
 import time
 
 import plpy
+from plpy import spiexceptions
 
 from hypercube.errors import ClientGone, HypercubeError
 
@@ -17,22 +18,41 @@ _POLL_SECONDS = 0.1
 _REPORT_SECONDS = 1.0
 
 
+class _Refusal(plpy.Error):
+    """What PL/Python turns into a PostgreSQL error with these fields."""
+
+    def __init__(self, message, sqlstate, detail, hint):
+        super().__init__(message)
+        self.sqlstate = sqlstate
+        self.detail = detail
+        self.hint = hint
+
+
+# PL/Python puts the name of the exception in front of the message: this one tells the user something.
+_Refusal.__name__ = "hypercube"
+_Refusal.__module__ = "builtins"
+
+
 def entry(function):
     """Let a refusal leave Python as a PostgreSQL error with its own SQLSTATE.
 
-    Anything else is a defect or a statement's own error and passes through.
+    Those of the lookup that is shared with SQL (an unknown model) are refusals
+    too; anything else is a defect or a statement's own error and passes through.
     """
 
     @functools.wraps(function)
     def reporting(*args, **kwargs):
         try:
             return function(*args, **kwargs)
+        except SessionEnding:
+            plpy.execute("SELECT 1")
+            raise
         except HypercubeError as refusal:
-            told = {"detail": refusal.detail, "hint": refusal.hint}
-            told = {field: text for field, text in told.items() if text is not None}
-            message, sqlstate = str(refusal), refusal.sqlstate
-        # Outside the handler, so that the report carries no chained traceback.
-        return plpy.error(message, sqlstate=sqlstate, **told)
+            reported = _Refusal(str(refusal), refusal.sqlstate, refusal.detail, refusal.hint)
+        except spiexceptions.UndefinedObject as refusal:
+            reported = _Refusal(str(refusal), refusal.sqlstate, *refusal.spidata[1:3])
+        # Outside the handlers, so that the report carries no chained traceback.
+        raise reported
 
     return reporting
 
@@ -73,16 +93,27 @@ def _server_variable(kind, name):
         return None
 
 
+class SessionEnding(Exception):
+    """The session was told to end: the way out of Python comes first, then the server's own."""
+
+
 class _Poll:
     """Notice a cancel, a timeout or a lost client; costs well under a microsecond.
 
     The server sets ``InterruptPending`` in its signal handlers; a statement then
     acts on it.  Where the symbol is missing, a statement every 0.1 s asks instead.
+    The end of a session would exit from within that statement, while other threads
+    compute: it is raised first, so that they have ended by then.
     ``MyProcPort`` points to a struct whose first member is the client's socket.
     """
 
     def __init__(self):
         self._pending = _server_variable(ctypes.c_int, "InterruptPending")
+        self._ending = [
+            flag
+            for name in ("ProcDiePending", "ClientConnectionLost")
+            if (flag := _server_variable(ctypes.c_int, name)) is not None
+        ]
         self._asked = time.monotonic()
         self._client = None
         port = _server_variable(ctypes.c_void_p, "MyProcPort")
@@ -93,15 +124,17 @@ class _Poll:
                 self._client.register(descriptor, select.POLLRDHUP)
 
     def __call__(self):
-        if self._pending is not None and self._pending.value:
-            plpy.execute("SELECT 1")
+        interrupted = self._pending is not None and self._pending.value
         now = time.monotonic()
-        if now - self._asked >= _POLL_SECONDS:
-            self._asked = now
-            if self._pending is None:
-                plpy.execute("SELECT 1")
-            if self._client is not None and self._client.poll(0):
-                raise ClientGone()
+        if not interrupted and now - self._asked < _POLL_SECONDS:
+            return
+        self._asked = now
+        if any(flag.value for flag in self._ending):
+            raise SessionEnding
+        if self._client is not None and self._client.poll(0):
+            raise ClientGone
+        if interrupted or self._pending is None:
+            plpy.execute("SELECT 1")
 
     @property
     def immediate(self):

@@ -159,15 +159,15 @@ def store_tensors(model_id, tensors):
     """Insert the tensors of a model from a list of dicts of their columns (digest in hexadecimal)."""
     boundary.write(
         "INSERT INTO hypercube.tensor"
-        " (model_id, name, role, layer, dtype, shape, file, byte_offset, bytes, digest, nan_count, inf_count,"
-        "  zero_count, minimum, maximum, mean, deviation, stored, skipped)"
-        " SELECT $1, name, role, layer, dtype, shape, file, byte_offset, bytes, decode(digest, 'hex'),"
-        "  nan_count, inf_count, zero_count, minimum, maximum, mean, deviation, true, skipped"
+        " (model_id, name, role, layer, dtype, shape, elements, file, byte_offset, bytes, digest,"
+        "  nan_count, inf_count, zero_count, minimum, maximum, mean, deviation, stored, skipped)"
+        " SELECT $1, name, role, layer, dtype, shape, elements, file, byte_offset, bytes,"
+        "  decode(digest, 'hex'), nan_count, inf_count, zero_count, minimum, maximum, mean, deviation, true,"
+        "  skipped"
         " FROM jsonb_to_recordset($2) AS t ("
-        "  name text, role text, layer smallint, dtype text, shape bigint[], file text, byte_offset bigint,"
-        "  bytes bigint, digest text, nan_count bigint, inf_count bigint, zero_count bigint,"
-        "  minimum double precision, maximum double precision, mean double precision,"
-        "  deviation double precision, skipped text)",
+        "  name text, role text, layer smallint, dtype text, shape bigint[], elements bigint, file text,"
+        "  byte_offset bigint, bytes bigint, digest text, nan_count bigint, inf_count bigint,"
+        "  zero_count bigint, minimum float8, maximum float8, mean float8, deviation float8, skipped text)",
         types=("int", "jsonb"),
         args=(model_id, json.dumps(tensors)),
     )

@@ -1,5 +1,6 @@
 """One pass over the bytes of a model: digests, counts, chunks, the embedding."""
 
+import math
 from typing import NamedTuple
 
 from hypercube import catalog, chunks, weights
@@ -25,6 +26,7 @@ class Stored(NamedTuple):
             "name": tensor.name,
             "dtype": tensor.dtype,
             "shape": list(tensor.shape),
+            "elements": math.prod(tensor.shape),
             "file": tensor.file,
             "byte_offset": tensor.offset,
             "bytes": tensor.bytes,

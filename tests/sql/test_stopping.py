@@ -112,6 +112,32 @@ class TestStopping:
         assert time.monotonic() - began < 4.0
         assert not any(row_counts(own).values())
 
+    @pytest.mark.parametrize("stage", STAGES)
+    def test_an_ended_session(self, server, own, large, stage):
+        """Its threads end first: a crash on the way out would restart every session of the server."""
+        own.execute("SELECT hypercube.allow_source(%s)", (os.path.dirname(large),))
+        ended = server.connect(dbname=own.info.dbname, autocommit=True)
+        raised = []
+
+        def work():
+            try:
+                ingest(ended, large)
+            except psycopg.Error as error:
+                raised.append(error)
+
+        worker = threading.Thread(target=work)
+        worker.start()
+        self.wait_for(server, ended, stage, worker)
+        began = time.monotonic()
+        own.execute("SELECT pg_terminate_backend(%s)", (ended.info.backend_pid,))
+        worker.join()
+        ended.close()
+
+        assert time.monotonic() - began < 1.0
+        assert [type(error) for error in raised] == [psycopg.errors.AdminShutdown]
+        assert not any(row_counts(own).values())
+        assert "terminated by signal" not in server.log
+
     @pytest.mark.parametrize("stage", ["store", "relations", "projection"])
     def test_a_lost_client(self, server, own, large, stage):
         """Also where the server itself does not look for it, and no NOTICE would notice."""
