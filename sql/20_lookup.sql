@@ -2,7 +2,7 @@
 -- it runs without Python.
 
 
-CREATE FUNCTION hypercube._model(model text)
+CREATE FUNCTION hypercube._find_model(model text)
     RETURNS hypercube.model
     LANGUAGE plpgsql
     STABLE
@@ -70,31 +70,36 @@ $$;
 
 -- Word-initial tokens come first, exact case before lower case, then later
 -- parts of words.  A marker that tokenizers put in front of a word is ignored.
+-- PL/pgSQL keeps the plan for the session; a function in SQL, called from
+-- another one, would be planned at every call.
 CREATE FUNCTION hypercube._find_token(model_id integer, query text)
     RETURNS integer
-    LANGUAGE sql
+    LANGUAGE plpgsql
     STABLE
     PARALLEL SAFE
-BEGIN ATOMIC
-    SELECT t.token_id
-    FROM (
-        SELECT coalesce(nullif(ltrim(btrim(_find_token.query), '▁Ġ'), ''), _find_token.query) AS word
-    ) AS asked
-    JOIN hypercube.token AS t
-        ON t.label = ANY (ARRAY[asked.word, lower(asked.word), '##' || asked.word, '##' || lower(asked.word)])
-    WHERE t.model_id = _find_token.model_id
-    ORDER BY
-        CASE
-            WHEN t.kind = 'word' AND t.label = asked.word THEN 0
-            WHEN t.kind = 'word' AND t.label = lower(asked.word) THEN 1
-            WHEN t.label = asked.word THEN 2
-            WHEN t.label = '##' || asked.word THEN 3
-            ELSE 4
-        END,
-        t.usable DESC,
-        t.token_id
-    LIMIT 1;
-END;
+AS $$
+DECLARE
+    word text := coalesce(nullif(ltrim(btrim(query), '▁Ġ'), ''), query);
+BEGIN
+    RETURN (
+        SELECT t.token_id
+        FROM hypercube.token AS t
+        WHERE t.model_id = _find_token.model_id
+          AND t.label = ANY (ARRAY[word, lower(word), '##' || word, '##' || lower(word)])
+        ORDER BY
+            CASE
+                WHEN t.kind = 'word' AND t.label = word THEN 0
+                WHEN t.kind = 'word' AND t.label = lower(word) THEN 1
+                WHEN t.label = word THEN 2
+                WHEN t.label = '##' || word THEN 3
+                ELSE 4
+            END,
+            t.usable DESC,
+            t.token_id
+        LIMIT 1
+    );
+END
+$$;
 
 
 CREATE VIEW hypercube.token_overview

@@ -77,7 +77,7 @@ CREATE FUNCTION hypercube.model_report(model text DEFAULT NULL)
     PARALLEL SAFE
 BEGIN ATOMIC
     SELECT r.*
-    FROM hypercube._model(model_report.model) AS m,
+    FROM hypercube._find_model(model_report.model) AS m,
          jsonb_populate_record(NULL::hypercube.ingest_report, m.report) AS r;
 END;
 

@@ -55,7 +55,7 @@ DECLARE
     token integer;
 BEGIN
     PERFORM hypercube._check_question(query, k);
-    chosen := hypercube._model(model);
+    chosen := hypercube._find_model(model);
     token := hypercube._find_token(chosen.id, query);
 
     IF token IS NOT NULL AND k <= chosen.neighbors THEN
@@ -87,7 +87,7 @@ DECLARE
     spelled text;
 BEGIN
     PERFORM hypercube._check_question(encode(composition, 'hex'), k);
-    chosen := hypercube._model(model);
+    chosen := hypercube._find_model(model);
 
     SELECT t.token_id INTO token
     FROM hypercube.token AS t

@@ -85,7 +85,7 @@ DECLARE
     token integer;
 BEGIN
     PERFORM hypercube._check_question(query, k);
-    chosen := hypercube._model(model);
+    chosen := hypercube._find_model(model);
     token := hypercube._find_token(chosen.id, query);
     IF token IS NULL THEN
         RAISE EXCEPTION USING

@@ -67,7 +67,7 @@ def find_model(model):
     return boundary.rows(
         "SELECT m.id, m.name, m.owner, m.dimension, m.vocabulary_size, m.embedding, m.neighbors,"
         " t.digest, t.dtype"
-        " FROM hypercube._model($1) AS m"
+        " FROM hypercube._find_model($1) AS m"
         " LEFT JOIN hypercube.tensor AS t ON t.model_id = m.id AND t.name = m.embedding",
         types=("text",),
         args=(model,),

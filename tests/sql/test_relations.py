@@ -74,7 +74,7 @@ def test_more_rows_than_are_stored_are_scanned_and_begin_with_the_stored_ones(db
 )
 def test_words_are_found_word_initial_first_and_exact_case_first(db, model, query, piece):
     found = db.execute(
-        "SELECT t.piece FROM hypercube._model(%s) AS m, hypercube.token AS t"
+        "SELECT t.piece FROM hypercube._find_model(%s) AS m, hypercube.token AS t"
         " WHERE t.model_id = m.id AND t.token_id = hypercube._find_token(m.id, %s)",
         (model, query),
     ).fetchone()
