@@ -16,6 +16,8 @@ SELECT * FROM hypercube.ingest(:'folder', 'minilm');
 \x off
 \endif
 
+SET hypercube.model = 'minilm';
+
 SELECT * FROM hypercube.semantic_neighbors('whale', 5);
 
 SELECT * FROM hypercube.semantic_neighbors((SELECT id FROM hypercube.composition WHERE label = 'whale' LIMIT 1), 10);

@@ -34,13 +34,11 @@ CREATE TABLE hypercube.model (
     config jsonb,
     metadata jsonb,
     licence text,
-    parent_id integer,
     owner name NOT NULL,
     created_at timestamptz NOT NULL DEFAULT now(),
     report jsonb,
     CONSTRAINT model_pkey PRIMARY KEY (id),
     CONSTRAINT model_name_key UNIQUE (name),
-    CONSTRAINT model_parent_fkey FOREIGN KEY (parent_id) REFERENCES hypercube.model (id),
     CONSTRAINT model_root_length CHECK (octet_length(root) = 32),
     CONSTRAINT model_name_length CHECK (length(name) BETWEEN 1 AND 200)
 );

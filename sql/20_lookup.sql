@@ -102,6 +102,23 @@ END
 $$;
 
 
+CREATE FUNCTION hypercube.token_id(query text, model text DEFAULT NULL)
+    RETURNS integer
+    LANGUAGE plpgsql
+    STABLE
+    PARALLEL SAFE
+AS $$
+DECLARE
+    chosen hypercube.model := hypercube._find_model(model);
+BEGIN
+    RETURN hypercube._find_token(chosen.id, query);
+END
+$$;
+
+COMMENT ON FUNCTION hypercube.token_id(text, text)
+    IS 'the token that a word is, null where it is none or several: asks before a question would refuse';
+
+
 CREATE VIEW hypercube.token_overview
     WITH (security_invoker = true)
 AS

@@ -65,7 +65,7 @@ BEGIN ATOMIC
     CROSS JOIN LATERAL (
         SELECT t.token_id, t.label
         FROM hypercube.token AS t
-        WHERE t.model_id = m.id AND t.usable AND t.kind = 'word'
+        WHERE t.model_id = m.id AND t.usable AND t.kind = 'word' AND t.label ~ '[[:alpha:]]'
         ORDER BY length(t.label) DESC, t.token_id
         LIMIT 1
     ) AS any_word

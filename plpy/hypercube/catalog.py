@@ -19,6 +19,15 @@ def lock_writers():
     boundary.rows("SELECT pg_advisory_xact_lock($1)", types=("bigint",), args=(_WRITERS_LOCK,))
 
 
+def analyze():
+    """Tell the planner what the tables hold now: autovacuum would find out too late, or never."""
+    boundary.rows(
+        "ANALYZE hypercube.atom, hypercube.chunk, hypercube.composition, hypercube.composition_child,"
+        " hypercube.model, hypercube.projection, hypercube.relation, hypercube.tensor,"
+        " hypercube.tensor_chunk, hypercube.token"
+    )
+
+
 # --- folders and rights ---------------------------------------------------------------------------
 
 

@@ -42,7 +42,7 @@ def environment():
         (
             "sources",
             not gone,
-            ("missing: " + ", ".join(gone)) if gone else f"{len(folders)} allowed folders",
+            ("missing: " + ", ".join(gone)) if gone else f"allowed folders: {len(folders)}",
         ),
     ]
 

@@ -6,7 +6,6 @@ whatever fails later takes the whole transaction with it.
 
 import contextlib
 import json
-import os
 import re
 from typing import NamedTuple
 
@@ -43,7 +42,7 @@ def ingest(source, name, neighbors):
     source : str
         A folder, or one safetensors file, inside an allowed folder.
     name : str or None
-        None takes the name of the folder.
+        None takes the name of the folder, or of the file if one was named.
     neighbors : int
         How many relations each usable token gets, 1 to 256.
     """
@@ -52,7 +51,7 @@ def ingest(source, name, neighbors):
     catalog.lock_writers()
     allowed = catalog.allowed_sources()
     found = sources.find(source, allowed)
-    name = _checked_name(name if name is not None else _default_name(found))
+    name = _checked_name(name if name is not None else found.name)
     if catalog.model_exists(name):
         raise NameTaken(name)
     with contextlib.ExitStack() as opened:
@@ -61,13 +60,6 @@ def ingest(source, name, neighbors):
         ]
         plan = _plan(found, files, name, neighbors, allowed)
         return _run(plan, files)
-
-
-def _default_name(found):
-    if len(found.weights) == 1 and found.weights[0] != "model.safetensors":
-        stem = found.weights[0].removesuffix(".safetensors")
-        return stem
-    return os.path.basename(found.folder)
 
 
 def _checked_name(name):
@@ -86,10 +78,12 @@ def _plan(found, files, name, neighbors, allowed):
     for tensor in tensors:
         if seen.setdefault(tensor.name, tensor.file) != tensor.file:
             raise CorruptFile(
-                f'tensor "{tensor.name}" is in two files', detail=f"In {seen[tensor.name]} and {tensor.file}."
+                f'tensor "{tensor.name}" is in two files',
+                detail=f"In {seen[tensor.name]} and {tensor.file}.",
+                hint="If these are two models, name the file of one instead of the folder.",
             )
     small = sources.read_small_files(found, allowed)
-    if "model.safetensors.index.json" in small and len(files) > 1:
+    if "model.safetensors.index.json" in small and found.whole:
         weights.require_index(small["model.safetensors.index.json"], tensors, found.weights)
     config = _config(small)
     context = classify.Context.of([(tensor.name, tensor.shape) for tensor in tensors], config)
@@ -161,13 +155,7 @@ def _choose_embedding(tensors, roles, tables, needed, notes):
             f'the vocabulary has {needed} tokens, "{largest.name}" only {largest.shape[0]} rows',
             hint="The tokenizer belongs to another model; fetch the one published with these weights.",
         )
-    chosen = min(fitting, key=lambda tensor: (tensor.shape[0] - needed, len(tensor.name), tensor.name))
-    if chosen.dtype not in weights.EMBEDDING_DTYPES:
-        notes.append(
-            f'embedding "{chosen.name}" has dtype {chosen.dtype}, which is stored but not used'
-            " for relations and projection"
-        )
-    return chosen
+    return min(fitting, key=lambda tensor: (tensor.shape[0] - needed, len(tensor.name), tensor.name))
 
 
 def _stage_costs(plan):
@@ -202,6 +190,7 @@ def _run(plan, files):
     geometry = store_geometry(plan, model_id, unit, usable, kept, progress)
 
     progress.stage("checks")(0.0)
+    catalog.analyze()
     broken = catalog.broken_postconditions(model_id)
     if broken:
         raise PostconditionFailed(
@@ -235,7 +224,7 @@ def _reason_to_skip(plan, stored):
     if plan.embedding is None:
         return None
     if plan.embedding.dtype not in weights.EMBEDDING_DTYPES:
-        return f"dtype {plan.embedding.dtype}"
+        return f"dtype {plan.embedding.dtype} is stored, but not used for relations and projection"
     summary = stored.summaries[plan.embedding.name]
     if summary.broken_share > _BROKEN_LIMIT:
         return f"{summary.nan} NaN and {summary.inf} infinite of {summary.count} values, more than 1 %"

@@ -24,8 +24,8 @@ def require_room(rows, columns, limit):
     needed = rows * columns * 4
     if needed > limit:
         raise TooMuchMemory(
-            f"the embedding matrix needs {needed >> 20} MiB, {limit >> 20} MiB are allowed",
-            hint=f"Allow it for the session with SET hypercube.matrix_limit = '{(needed >> 20) + 1}'.",
+            f"the embedding matrix needs {-(-needed >> 20)} MiB, {limit >> 20} MiB are allowed",
+            hint=f"Allow it for the session with SET hypercube.matrix_limit = '{-(-needed >> 20)}'.",
         )
 
 

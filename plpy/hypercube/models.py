@@ -43,4 +43,6 @@ def drop_model(name):
         raise NotAllowed(
             f'role "{role}" does not own model "{name}"', hint=f"Its owner {model['owner']} can drop it."
         )
-    return {"model": model["name"], **catalog.drop_model(model["id"])}
+    report = {"model": model["name"], **catalog.drop_model(model["id"])}
+    catalog.analyze()
+    return report

@@ -33,10 +33,26 @@ SMALL_FILES = (
 
 
 class Source(NamedTuple):
-    """The files of one model: a folder and the names of its weight files."""
+    """The files of one model: a folder and the names of its weight files.
+
+    `whole` says that the folder was named, not one file in it.
+    """
 
     folder: str
     weights: tuple[str, ...]
+    whole: bool
+
+    @property
+    def name(self):
+        """What to call the model where nobody said it."""
+        stem = self.weights[0].removesuffix(".safetensors")
+        if not self.whole and stem != "model":
+            return stem
+        # A hub's cache names the folder by a revision, and the model two levels above.
+        repository = os.path.basename(os.path.dirname(os.path.dirname(self.folder)))
+        if repository.startswith("models--"):
+            return repository.rsplit("--", 1)[-1]
+        return os.path.basename(self.folder)
 
 
 def folder_to_allow(path):
@@ -105,7 +121,10 @@ def find(path, allowed):
             hint="A folder with .safetensors files, tokenizer.json and config.json is expected.",
         ) from None
     if names is None:
-        return Source(os.path.dirname(resolved), (os.path.basename(resolved),))
+        # The small files stand beside the name that was given: in a hub's cache it is a link to elsewhere.
+        folder = os.path.realpath(os.path.dirname(path))
+        _require_inside(folder, allowed)
+        return Source(folder, (os.path.basename(path),), whole=False)
     weights = tuple(name for name in names if name.endswith(".safetensors"))
     if not weights:
         raise SourceMissing(
@@ -116,7 +135,7 @@ def find(path, allowed):
         raise TooMany(
             f"the folder holds {len(weights)} .safetensors files, at most {_WEIGHTS_LIMIT} are read"
         )
-    return Source(resolved, weights)
+    return Source(resolved, weights, whole=True)
 
 
 class OpenFile:

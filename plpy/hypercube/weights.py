@@ -200,7 +200,11 @@ def require_index(index, tensors, shards):
         raise CorruptFile(wrong, detail=f"Shard {missing[0]} is missing.", hint=hint)
     extra = sorted(set(shards) - set(placed.values()))
     if extra:
-        raise CorruptFile(wrong, detail=f"File {extra[0]} is in the folder, but not in the index.", hint=hint)
+        raise CorruptFile(
+            wrong,
+            detail=f"File {extra[0]} is in the folder, but not in the index.",
+            hint="Move it out of the folder, or name one file instead of the folder.",
+        )
     held = {tensor.name: tensor.file for tensor in tensors}
     different = sorted(held.items() ^ placed.items())
     if different:

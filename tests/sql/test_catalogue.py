@@ -143,6 +143,29 @@ def test_create_extension_refuses_without_its_packages():
             throwaway.stop()
 
 
+def test_a_schema_of_somebody_else_is_not_taken(server):
+    """Its owner could plant a function, or take the whole extension away."""
+    with server.connect(dbname="postgres", autocommit=True) as db:
+        db.execute("CREATE DATABASE squatted")
+        db.execute("CREATE ROLE squatter")
+        db.execute("GRANT CREATE ON DATABASE squatted TO squatter")
+    with server.connect(dbname="squatted", autocommit=True) as db:
+        db.execute("SET ROLE squatter")
+        db.execute("CREATE SCHEMA hypercube")
+        db.execute("RESET ROLE")
+        with pytest.raises(
+            psycopg.errors.ObjectNotInPrerequisiteState, match="belongs to another role"
+        ) as refusal:
+            db.execute("CREATE EXTENSION hypercube CASCADE")
+        assert "DROP SCHEMA hypercube" in refusal.value.diag.message_hint
+        db.execute("ALTER SCHEMA hypercube OWNER TO postgres")
+        db.execute("CREATE FUNCTION hypercube._find_model(name) RETURNS int LANGUAGE sql RETURN 1")
+        with pytest.raises(psycopg.errors.ObjectNotInPrerequisiteState, match="not empty"):
+            db.execute("CREATE EXTENSION hypercube CASCADE")
+        db.execute("DROP FUNCTION hypercube._find_model(name)")
+        db.execute("CREATE EXTENSION hypercube CASCADE")
+
+
 def test_the_extension_can_be_dropped_and_made_again(own):
     own.execute("DROP EXTENSION hypercube")
     left = "SELECT count(*) FROM pg_proc WHERE pronamespace = to_regnamespace('hypercube')::oid"

@@ -275,6 +275,29 @@ class TestSmallModels:
 
         assert ingest(own, folder)["tensors"] == 3
 
+    def test_an_index_is_checked_even_where_one_shard_is_left(self, own, sources):
+        folder = write_model(sources / "m", vectors(80))
+        index = sources / "m" / "model.safetensors.index.json"
+        index.write_text(json.dumps({"weight_map": {"a": "1.safetensors", "b": "model.safetensors"}}))
+
+        with pytest.raises(psycopg.errors.DataCorrupted) as refusal:
+            ingest(own, folder)
+        assert refusal.value.diag.message_detail == "Shard 1.safetensors is missing."
+        # One file that is named is a model of its own.
+        assert ingest(own, f"{folder}/model.safetensors")["tensors"] == 2
+
+    def test_a_hub_cache_of_links_is_followed_inside_the_allowed_folder(self, own, sources):
+        made = write_model(sources / "models--org--tiny" / "blobs", vectors(80))
+        snapshot_folder = sources / "models--org--tiny" / "snapshots" / "0123abc"
+        snapshot_folder.mkdir(parents=True)
+        for name in os.listdir(made):
+            (snapshot_folder / name).symlink_to(f"../../blobs/{name}")
+
+        assert ingest(own, str(snapshot_folder))["model"] == "tiny"
+        own.execute("SELECT hypercube.drop_model('tiny')")
+        report = ingest(own, f"{snapshot_folder}/model.safetensors")
+        assert (report["model"], report["relations"]) == ("tiny", 80 * 16)
+
     def test_equal_bytes_are_stored_once(self, own, sources):
         table = vectors(100)
         first = ingest(own, write_model(sources / "first", table))

@@ -116,7 +116,7 @@ class TestRefusals:
     def test_a_matrix_that_is_too_large(self, own, sources):
         source = write_model(sources / "m", vectors(30_000, 64))
         own.execute("SET hypercube.matrix_limit = '7'")
-        with pytest.raises(psycopg.errors.OutOfMemory, match="needs 7 MiB, 7 MiB are allowed") as refusal:
+        with pytest.raises(psycopg.errors.OutOfMemory, match="needs 8 MiB, 7 MiB are allowed") as refusal:
             ingest(own, source)
         assert "SET hypercube.matrix_limit = '8'" in refusal.value.diag.message_hint
 

@@ -130,6 +130,22 @@ def test_the_index_answers(db):
     assert "Index Scan using relation_pkey" in plan and "Index Scan using token_pkey" in plan
 
 
+def test_words_that_are_no_token_can_be_left_out_of_a_join(db):
+    rows = db.execute(
+        "SELECT word, hypercube.token_id(word) IS NOT NULL, n.label"
+        " FROM unnest(ARRAY['whale', 'xyzzyx', '\U0001f40b']) AS word"
+        " LEFT JOIN LATERAL hypercube.semantic_neighbors(word, 1) AS n"
+        "  ON hypercube.token_id(word) IS NOT NULL WHERE hypercube.token_id(word) IS NOT NULL"
+    ).fetchall()
+    assert rows == [("whale", True, "whales")]
+    assert db.execute(
+        "SELECT hypercube.token_id(NULL), hypercube.token_id('whale', 'wordllama')"
+    ).fetchone() == (
+        None,
+        None,
+    )
+
+
 class TestWhichModel:
     def test_the_setting_decides_where_no_model_is_named(self, db):
         db.execute("SET hypercube.model = 'wordllama'")

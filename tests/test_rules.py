@@ -1,0 +1,135 @@
+"""The project held to its own word: versions, layers, wrappers, documents."""
+
+import ast
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+import hypercube
+from hypercube import errors
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "plpy" / "hypercube"
+ROOMS = {path.stem: path for path in PACKAGE.glob("*.py") if path.stem != "__init__"}
+PARTS = sorted((ROOT / "sql").glob("[0-9][0-9]_*.sql"))
+SQL = "".join(path.read_text(encoding="utf-8") for path in PARTS)
+REFERENCE = (ROOT / "doc" / "reference.md").read_text(encoding="utf-8")
+
+# Imports point down this list only; what is not named here is a pure room.
+LAYERS = (
+    {"api"},
+    {"ingest", "models", "health"},
+    {"queries", "store", "geometry"},
+    {"catalog"},
+    {"boundary"},
+)
+NEED_A_SERVER = set().union(*LAYERS)
+# Tested through the room that uses them.
+TESTED_WITH = {"errors": "weights", "habits": "classify", "tiles": "neighbors", "matrix": "neighbors"}
+
+
+def height(room):
+    return next((len(LAYERS) - place for place, layer in enumerate(LAYERS) if room in layer), 0)
+
+
+def imported(path):
+    """Return the modules that a file imports, those of the package by their own name."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module == "hypercube":
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            found.add(node.module.removeprefix("hypercube."))
+    return found
+
+
+def test_versions_agree():
+    control = re.search(r"default_version = '(.+)'", (ROOT / "hypercube.control").read_text())[1]
+    meta = json.loads((ROOT / "META.json").read_text())
+    changelog = re.search(r"^## (\S+)", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)[1]
+
+    provided = meta["provides"]["hypercube"]["version"]
+    assert {control, meta["version"], provided, changelog} == {hypercube.__version__}
+
+
+@pytest.mark.parametrize("room", sorted(ROOMS))
+def test_only_boundary_knows_the_server_and_imports_point_down(room):
+    modules = imported(ROOMS[room])
+
+    assert ("plpy" in modules) == (room == "boundary")
+    for other in modules & ROOMS.keys():
+        assert (
+            height(other) < height(room)
+            or height(room) == height(other) == 0
+            or (room, other) == ("ingest", "queries")
+        )
+
+
+def test_a_wrapper_imports_api_and_calls_it():
+    wrapper = r"CREATE FUNCTION hypercube\.(\w+)(?:(?!CREATE FUNCTION).)*?AS \$python\$\n(.*?)\$python\$;"
+    bodies = re.findall(wrapper, SQL, re.DOTALL)
+    assert len(bodies) > 10
+    for name, body in bodies:
+        assert re.fullmatch(r"from hypercube import api\nreturn api\.\w+\([\w, ]*\)\n", body), name
+    called = {re.search(r"api\.(\w+)", body)[1] for _, body in bodies}
+    defined = {
+        node.name for node in ast.parse(ROOMS["api"].read_text()).body if isinstance(node, ast.FunctionDef)
+    }
+    assert called == defined
+
+
+def test_install_scripts_only_create():
+    assert not re.search(r"OR REPLACE|(CREATE|DROP) [A-Z ]*IF (NOT )?EXISTS", SQL)
+
+
+def test_no_statement_is_put_together_from_text():
+    for room in ("catalog", "boundary"):
+        for node in ast.walk(ast.parse(ROOMS[room].read_text())):
+            if isinstance(node, ast.Call) and getattr(node.func, "attr", "") in ("rows", "write", "prepare"):
+                built = (ast.JoinedStr, ast.BinOp)
+                assert not any(isinstance(part, built) for part in ast.walk(node.args[0]))
+    assert "EXECUTE" not in re.sub(r"(REVOKE|GRANT) EXECUTE", "", SQL)
+
+
+@pytest.mark.parametrize("room", sorted(ROOMS.keys() - NEED_A_SERVER))
+def test_every_pure_room_has_a_unit_test(room):
+    assert (ROOT / "tests" / "unit" / f"test_{TESTED_WITH.get(room, room)}.py").exists()
+
+
+def test_files_stay_small():
+    for path in [*ROOMS.values(), *PARTS, *(ROOT / "tests").rglob("*.py"), *(ROOT / "scripts").iterdir()]:
+        assert len(path.read_text(encoding="utf-8").splitlines()) <= 400, path
+
+
+def test_the_tree_of_refusals_is_drawn_as_it_is():
+    drawn = dict(re.findall(r"[*+] (\w+) +(\w{5})", errors.__doc__))
+    defined = {
+        name: kind.sqlstate
+        for name, kind in vars(errors).items()
+        if isinstance(kind, type) and issubclass(kind, errors.HypercubeError)
+    }
+    assert drawn == defined
+    assert all(code in REFERENCE for code in set(drawn.values()) - {"58000", "XX000"})
+
+
+def test_every_public_object_is_in_the_reference():
+    public = set(re.findall(r"CREATE (?:FUNCTION|VIEW|TABLE|TYPE) hypercube\.([a-z]\w*)", SQL))
+    assert len(public) > 30
+    assert {name for name in public if not re.search(rf"(`|hypercube\.){name}\b", REFERENCE)} == set()
+
+
+def test_the_project_speaks_only_of_itself():
+    foreign = re.compile(r"/work/|/tmp/bash|pypi\.org|pythonhosted|registry\.npmjs|deb\.debian\.org")
+    for path in [*ROOT.glob("*.md"), *ROOT.glob("doc/*"), *ROOMS.values(), *PARTS, *ROOT.glob("scripts/*")]:
+        assert not foreign.search(path.read_text(encoding="utf-8")), path
+
+
+def test_no_function_is_called_like_the_array_type_of_a_table():
+    """Every table brings a type of its name with an underscore, and a call with a literal would be a cast."""
+    tables = set(re.findall(r"CREATE (?:TABLE|VIEW|TYPE) hypercube\.(\w+)", SQL))
+    functions = set(re.findall(r"CREATE FUNCTION hypercube\.(\w+)", SQL))
+    assert not {"_" + name for name in tables} & functions
