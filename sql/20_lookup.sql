@@ -7,6 +7,7 @@ CREATE FUNCTION hypercube._find_model(model text)
     LANGUAGE plpgsql
     STABLE
     PARALLEL SAFE
+    SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     chosen hypercube.model;
@@ -50,6 +51,7 @@ CREATE FUNCTION hypercube._check_question(query text, k integer)
     LANGUAGE plpgsql
     IMMUTABLE
     PARALLEL SAFE
+    SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
     IF query IS NULL THEN
@@ -57,6 +59,12 @@ BEGIN
             ERRCODE = 'invalid_parameter_value',
             MESSAGE = 'the query must not be null',
             HINT = 'Give a word, for example ''whale''.';
+    END IF;
+    IF length(query) > 1000 THEN
+        RAISE EXCEPTION USING
+            ERRCODE = 'invalid_parameter_value',
+            MESSAGE = format('a word has %s characters', length(query)),
+            HINT = 'Ask for words of at most 1000 characters.';
     END IF;
     IF k IS NULL OR k NOT BETWEEN 1 AND 1000 THEN
         RAISE EXCEPTION USING
@@ -77,6 +85,7 @@ CREATE FUNCTION hypercube._find_token(model_id integer, query text)
     LANGUAGE plpgsql
     STABLE
     PARALLEL SAFE
+    SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     word text := coalesce(nullif(ltrim(btrim(query), '▁Ġ'), ''), query);
@@ -107,6 +116,7 @@ CREATE FUNCTION hypercube.token_id(query text, model text DEFAULT NULL)
     LANGUAGE plpgsql
     STABLE
     PARALLEL SAFE
+    SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     chosen hypercube.model := hypercube._find_model(model);

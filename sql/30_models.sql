@@ -192,7 +192,7 @@ SELECT
     make_interval(secs => said.part[3]::integer) AS remaining,
     a.query_start AS started_at
 FROM pg_stat_activity AS a,
-     regexp_match(a.application_name, '^hypercube (\w+) (\d+)% (\d+)s (\w+) (.*)$') AS said (part)
+     regexp_match(a.application_name, '^hypercube (\w+) (\d{1,3})% (\d{1,7})s (\w+) (.*)$') AS said (part)
 WHERE a.state = 'active'
   AND said.part IS NOT NULL;
 

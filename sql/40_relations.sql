@@ -37,6 +37,7 @@ CREATE FUNCTION hypercube._scan_neighbors(query text, token_id integer, k intege
     LANGUAGE plpython3u
     STABLE
     PARALLEL UNSAFE
+    SET search_path = pg_catalog, pg_temp
 AS $python$
 from hypercube import api
 return api.scan_neighbors(query, token_id, k, model)
@@ -49,6 +50,7 @@ CREATE FUNCTION hypercube.semantic_neighbors(query text, k integer DEFAULT 10, m
     LANGUAGE plpgsql
     STABLE
     PARALLEL UNSAFE
+    SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     chosen hypercube.model;
@@ -80,6 +82,7 @@ CREATE FUNCTION hypercube.semantic_neighbors(composition bytea, k integer DEFAUL
     LANGUAGE plpgsql
     STABLE
     PARALLEL UNSAFE
+    SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     chosen hypercube.model;

@@ -4,6 +4,7 @@ CREATE FUNCTION hypercube.nearest(vector real[], k integer DEFAULT 10, model tex
     LANGUAGE plpython3u
     STABLE
     PARALLEL UNSAFE
+    SET search_path = pg_catalog, pg_temp
 AS $python$
 from hypercube import api
 return api.nearest(vector, k, model)
@@ -20,6 +21,7 @@ CREATE FUNCTION hypercube.most_similar(
     LANGUAGE plpython3u
     STABLE
     PARALLEL UNSAFE
+    SET search_path = pg_catalog, pg_temp
 AS $python$
 from hypercube import api
 return api.most_similar(positive, negative, k, model)
@@ -36,6 +38,7 @@ CREATE FUNCTION hypercube.analogy(
     LANGUAGE plpython3u
     STABLE
     PARALLEL UNSAFE
+    SET search_path = pg_catalog, pg_temp
 AS $python$
 from hypercube import api
 return api.analogy(a, b, c, k, model, method)
@@ -50,6 +53,7 @@ CREATE FUNCTION hypercube.similarity(a text, b text, model text DEFAULT NULL)
     LANGUAGE plpython3u
     STABLE
     PARALLEL UNSAFE
+    SET search_path = pg_catalog, pg_temp
 AS $python$
 from hypercube import api
 return api.similarity(a, b, model)
@@ -64,6 +68,7 @@ CREATE FUNCTION hypercube.embedding(query text, model text DEFAULT NULL)
     LANGUAGE plpython3u
     STABLE
     PARALLEL UNSAFE
+    SET search_path = pg_catalog, pg_temp
 AS $python$
 from hypercube import api
 return api.embedding(query, model)

@@ -9,20 +9,6 @@ CREATE FUNCTION hypercube._point(coordinates double precision[])
 RETURN cube(_point.coordinates);
 
 
-CREATE FUNCTION hypercube._coordinates(point cube)
-    RETURNS double precision[]
-    LANGUAGE sql
-    IMMUTABLE
-    STRICT
-    PARALLEL SAFE
-RETURN ARRAY[
-    cube_ll_coord(_coordinates.point, 1),
-    cube_ll_coord(_coordinates.point, 2),
-    cube_ll_coord(_coordinates.point, 3),
-    cube_ll_coord(_coordinates.point, 4)
-];
-
-
 -- The index gives the k nearest, but among equal distances any; the radius they
 -- reach is then searched again, so that ties are broken by token id.
 CREATE FUNCTION hypercube._map_neighbors(model_id integer, model text, token_id integer, k integer)
@@ -79,6 +65,7 @@ CREATE FUNCTION hypercube.spatial_neighbors(query text, k integer DEFAULT 10, mo
     LANGUAGE plpgsql
     STABLE
     PARALLEL SAFE
+    SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     chosen hypercube.model;

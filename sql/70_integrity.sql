@@ -38,6 +38,18 @@ BEGIN ATOMIC
         FROM hypercube.projection AS p
         WHERE p.model_id = _broken_postconditions.model_id
     ),
+    bytes AS (
+        SELECT count(*) AS torn
+        FROM hypercube.tensor AS t
+        WHERE t.model_id = _broken_postconditions.model_id
+          AND t.stored
+          AND t.bytes <> (
+              SELECT coalesce(sum(c.size), 0)
+              FROM hypercube.tensor_chunk AS piece
+              JOIN hypercube.chunk AS c ON c.digest = piece.chunk_digest
+              WHERE piece.tensor_digest = t.digest
+          )
+    ),
     maps AS (
         SELECT coalesce(sum(q.points), 0) AS points
         FROM hypercube.projection_metadata AS q
@@ -48,8 +60,10 @@ BEGIN ATOMIC
     CROSS JOIN edges AS e
     CROSS JOIN points AS p
     CROSS JOIN maps AS m
+    CROSS JOIN bytes AS b
     CROSS JOIN LATERAL (
         VALUES
+            (b.torn > 0, format('%s tensors without all their chunks', b.torn)),
             (w.tokens <> w.vocabulary_size,
              format('%s tokens for %s rows of the embedding', w.tokens, w.vocabulary_size)),
             (w.neighbors > 0 AND e.relations <> w.usable * w.neighbors,
@@ -65,67 +79,3 @@ BEGIN ATOMIC
     ) AS found (is_broken, broken)
     WHERE found.is_broken;
 END;
-
-
--- Only called by drop_model, which checks the owner and holds the lock of writers.
-CREATE FUNCTION hypercube._drop_model(
-        model_id integer,
-        OUT tensors integer, OUT relations bigint, OUT compositions integer, OUT chunks integer, OUT bytes bigint)
-    LANGUAGE plpgsql
-    VOLATILE
-    PARALLEL UNSAFE
-AS $$
-DECLARE
-    dropped_digests bytea[];
-    dropped_compositions bytea[];
-BEGIN
-    SELECT array_agg(DISTINCT t.digest) INTO dropped_digests
-    FROM hypercube.tensor AS t WHERE t.model_id = _drop_model.model_id;
-    SELECT array_agg(DISTINCT t.composition_id) INTO dropped_compositions
-    FROM hypercube.token AS t WHERE t.model_id = _drop_model.model_id AND t.composition_id IS NOT NULL;
-
-    DELETE FROM hypercube.relation AS r WHERE r.model_id = _drop_model.model_id;
-    GET DIAGNOSTICS relations = ROW_COUNT;
-    DELETE FROM hypercube.projection AS p WHERE p.model_id = _drop_model.model_id;
-    DELETE FROM hypercube.projection_metadata AS p WHERE p.model_id = _drop_model.model_id;
-    DELETE FROM hypercube.token AS t WHERE t.model_id = _drop_model.model_id;
-    DELETE FROM hypercube.tensor AS t WHERE t.model_id = _drop_model.model_id;
-    GET DIAGNOSTICS tensors = ROW_COUNT;
-    DELETE FROM hypercube.model_file AS f WHERE f.model_id = _drop_model.model_id;
-    DELETE FROM hypercube.model AS m WHERE m.id = _drop_model.model_id;
-
-    WITH unreferenced AS (
-        DELETE FROM hypercube.tensor_chunk AS piece
-        WHERE piece.tensor_digest = ANY (dropped_digests)
-          AND NOT EXISTS (SELECT FROM hypercube.tensor AS t WHERE t.digest = piece.tensor_digest)
-        RETURNING piece.tensor_digest, piece.ordinal, piece.chunk_digest
-    ),
-    gone AS (
-        DELETE FROM hypercube.chunk AS c
-        WHERE c.digest IN (SELECT u.chunk_digest FROM unreferenced AS u)
-          -- The pieces deleted above are still seen by this statement.
-          AND NOT EXISTS (
-              SELECT
-              FROM hypercube.tensor_chunk AS piece
-              WHERE piece.chunk_digest = c.digest
-                AND NOT EXISTS (
-                    SELECT
-                    FROM unreferenced AS u
-                    WHERE u.tensor_digest = piece.tensor_digest AND u.ordinal = piece.ordinal)
-          )
-        RETURNING c.size
-    )
-    SELECT count(*), coalesce(sum(g.size), 0) INTO chunks, bytes FROM gone AS g;
-
-    DELETE FROM hypercube.composition AS c
-    USING unnest(dropped_compositions) AS dropped (id)
-    WHERE c.id = dropped.id
-      AND NOT EXISTS (SELECT FROM hypercube.token AS t WHERE t.composition_id = c.id)
-      AND NOT EXISTS (SELECT FROM hypercube.composition_child AS p WHERE p.child_id = c.id);
-    GET DIAGNOSTICS compositions = ROW_COUNT;
-    DELETE FROM hypercube.composition_child AS p
-    USING unnest(dropped_compositions) AS dropped (id)
-    WHERE p.composition_id = dropped.id
-      AND NOT EXISTS (SELECT FROM hypercube.composition AS c WHERE c.id = dropped.id);
-END
-$$;

@@ -4,6 +4,7 @@ CREATE FUNCTION hypercube._environment_health()
     LANGUAGE plpython3u
     STABLE
     PARALLEL UNSAFE
+    SET search_path = pg_catalog, pg_temp
 AS $python$
 from hypercube import api
 return api.environment_health()
@@ -16,6 +17,7 @@ CREATE FUNCTION hypercube._bytes_health()
     LANGUAGE plpython3u
     STABLE
     PARALLEL UNSAFE
+    SET search_path = pg_catalog, pg_temp
 AS $python$
 from hypercube import api
 return api.bytes_health()

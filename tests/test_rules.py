@@ -22,7 +22,7 @@ LAYERS = (
     {"api"},
     {"ingest", "models", "health"},
     {"queries", "store", "geometry"},
-    {"catalog"},
+    {"catalog", "bulk"},
     {"boundary"},
 )
 NEED_A_SERVER = set().union(*LAYERS)
@@ -87,7 +87,7 @@ def test_install_scripts_only_create():
 
 
 def test_no_statement_is_put_together_from_text():
-    for room in ("catalog", "boundary"):
+    for room in ("catalog", "bulk", "boundary"):
         for node in ast.walk(ast.parse(ROOMS[room].read_text())):
             if isinstance(node, ast.Call) and getattr(node.func, "attr", "") in ("rows", "write", "prepare"):
                 built = (ast.JoinedStr, ast.BinOp)

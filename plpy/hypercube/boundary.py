@@ -12,7 +12,7 @@ import time
 import plpy
 from plpy import spiexceptions
 
-from hypercube.errors import ClientGone, HypercubeError
+from hypercube.errors import ClientGone, HypercubeError, NotAllowed
 
 _POLL_SECONDS = 0.1
 _REPORT_SECONDS = 1.0
@@ -67,6 +67,15 @@ def rows(sql, *, types=(), args=()):
     return list(_plan(sql, types).execute(list(args)))
 
 
+def try_rows(sql):
+    """Run a statement that says NOWAIT; return whether it did not have to wait."""
+    try:
+        plpy.execute(sql)
+    except spiexceptions.LockNotAvailable:
+        return False
+    return True
+
+
 def write(sql, *, types=(), args=()):
     """Run a writing statement and return how many rows it touched."""
     return _plan(sql, types).execute(list(args)).nrows()
@@ -77,8 +86,26 @@ def notice(message):
     plpy.notice(message)
 
 
+_SECURITY_RESTRICTED_OPERATION = 2
+
+
 def caller():
-    """Return the role that called, also inside a SECURITY DEFINER function."""
+    """Return the role that called, also inside a SECURITY DEFINER function.
+
+    Raises
+    ------
+    NotAllowed
+        Inside an index expression, a materialized view or maintenance: the session
+        is then that of whoever runs it (autovacuum: a superuser), while the
+        function was called by the owner of the table, who could be anybody.
+    """
+    user, context = ctypes.c_uint(), ctypes.c_int()
+    ctypes.CDLL(None).GetUserIdAndSecContext(ctypes.byref(user), ctypes.byref(context))
+    if context.value & _SECURITY_RESTRICTED_OPERATION:
+        raise NotAllowed(
+            "this function cannot be called from an index, a materialized view or maintenance",
+            hint="Call it in a statement of its own.",
+        )
     return rows(
         "SELECT CASE current_setting('role') WHEN 'none' THEN session_user::text"
         " ELSE current_setting('role') END AS name"

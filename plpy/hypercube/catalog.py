@@ -1,34 +1,34 @@
-"""Every statement that touches the tables, and nothing else.
+"""Statements that ask the tables what there is, and the lock of writers.
 
 Names are qualified and values are bound; no statement is put together from
-text.  Many rows are one statement over arrays.
+text.  What writes many rows stands in ``bulk``.
 """
 
-import json
-
 from hypercube import boundary
-
-# One lock for whatever writes models: two ingests that share chunks would wait
-# for each other in different orders, and a drop must not remove a chunk that an
-# ingest just found to exist.
-_WRITERS_LOCK = 0x68797065  # "hype"
+from hypercube.errors import StepMissing
 
 
 def lock_writers():
-    """Wait until no other transaction writes models; held until this one ends."""
-    boundary.rows("SELECT pg_advisory_xact_lock($1)", types=("bigint",), args=(_WRITERS_LOCK,))
+    """Wait until no other transaction writes models; held until this one ends.
 
+    Two ingests that share chunks would wait for each other in different orders,
+    and a drop must not remove a chunk that an ingest just found to exist.  A
+    snapshot taken before the lock would not see what the others wrote.
 
-def analyze():
-    """Tell the planner what the tables hold now: autovacuum would find out too late, or never."""
-    boundary.rows(
-        "ANALYZE hypercube.atom, hypercube.chunk, hypercube.composition, hypercube.composition_child,"
-        " hypercube.model, hypercube.projection, hypercube.relation, hypercube.tensor,"
-        " hypercube.tensor_chunk, hypercube.token"
-    )
-
-
-# --- folders and rights ---------------------------------------------------------------------------
+    Raises
+    ------
+    StepMissing
+        The transaction is REPEATABLE READ or SERIALIZABLE.
+    """
+    level = boundary.rows("SELECT current_setting('transaction_isolation') AS level")[0]["level"]
+    if level not in ("read committed", "read uncommitted"):
+        raise StepMissing(
+            f"models cannot be written in a transaction with isolation level {level}",
+            hint="Use BEGIN ISOLATION LEVEL READ COMMITTED.",
+        )
+    if not boundary.try_rows("LOCK TABLE hypercube.model IN SHARE ROW EXCLUSIVE MODE NOWAIT"):
+        boundary.notice("another session is writing models, waiting for it to end")
+        boundary.rows("LOCK TABLE hypercube.model IN SHARE ROW EXCLUSIVE MODE")
 
 
 def allowed_sources():
@@ -63,9 +63,6 @@ def is_member(role, of):
     )[0]["member"]
 
 
-# --- models ---------------------------------------------------------------------------------------
-
-
 def model_exists(name):
     """Return whether a model of that name is stored."""
     return bool(boundary.rows("SELECT FROM hypercube.model WHERE name = $1", types=("text",), args=(name,)))
@@ -75,7 +72,7 @@ def find_model(model):
     """Return the model that a name, the session or the catalogue decides on, with its embedding."""
     return boundary.rows(
         "SELECT m.id, m.name, m.owner, m.dimension, m.vocabulary_size, m.embedding, m.neighbors,"
-        " t.digest, t.dtype"
+        " m.created_at::text AS created_at, t.digest, t.dtype"
         " FROM hypercube._find_model($1) AS m"
         " LEFT JOIN hypercube.tensor AS t ON t.model_id = m.id AND t.name = m.embedding",
         types=("text",),
@@ -111,23 +108,16 @@ def create_model(fields):
     )[0]["id"]  # fmt: skip
 
 
-def store_report(model_id, report):
-    """Keep what an ingest returned."""
-    boundary.write(
-        "UPDATE hypercube.model SET report = $2 WHERE id = $1",
-        types=("int", "jsonb"),
-        args=(model_id, json.dumps(report)),
+def vocabulary_digests(model_id):
+    """Return the digests of the files that a tokenizer is made from, in a fixed order."""
+    found = boundary.rows(
+        "SELECT digest FROM hypercube.model_file"
+        " WHERE model_id = $1 AND path IN ('tokenizer.json', 'vocab.txt', 'tokenizer_config.json')"
+        " ORDER BY path",
+        types=("int",),
+        args=(model_id,),
     )
-
-
-def store_files(model_id, files):
-    """Insert the small files: a dict of path to (content, digest)."""
-    for path, (content, digest) in files.items():
-        boundary.write(
-            "INSERT INTO hypercube.model_file (model_id, path, content, digest) VALUES ($1, $2, $3, $4)",
-            types=("int", "text", "bytea", "bytea"),
-            args=(model_id, path, content, digest),
-        )
+    return tuple(row["digest"] for row in found)
 
 
 def vocabulary_files(model_id):
@@ -139,47 +129,6 @@ def vocabulary_files(model_id):
         args=(model_id,),
     )
     return {row["path"]: row["content"] for row in found}
-
-
-# --- tensors and their bytes ----------------------------------------------------------------------
-
-
-def store_chunk(digest, data):
-    """Insert a chunk unless it is there; return whether it was new."""
-    return boundary.write(
-        "INSERT INTO hypercube.chunk (digest, size, data) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING",
-        types=("bytea", "int", "bytea"),
-        args=(digest, len(data), data),
-    )
-
-
-def store_tensor_chunks(tensor_digest, chunk_digests):
-    """Say which chunks make up a tensor; known already for a tensor that another model has."""
-    boundary.write(
-        "INSERT INTO hypercube.tensor_chunk (tensor_digest, ordinal, chunk_digest)"
-        " SELECT $1, ordinal - 1, digest FROM unnest($2) WITH ORDINALITY AS piece (digest, ordinal)"
-        " ON CONFLICT DO NOTHING",
-        types=("bytea", "bytea[]"),
-        args=(tensor_digest, chunk_digests),
-    )
-
-
-def store_tensors(model_id, tensors):
-    """Insert the tensors of a model from a list of dicts of their columns (digest in hexadecimal)."""
-    boundary.write(
-        "INSERT INTO hypercube.tensor"
-        " (model_id, name, role, layer, dtype, shape, elements, file, byte_offset, bytes, digest,"
-        "  nan_count, inf_count, zero_count, minimum, maximum, mean, deviation, stored, skipped)"
-        " SELECT $1, name, role, layer, dtype, shape, elements, file, byte_offset, bytes,"
-        "  decode(digest, 'hex'), nan_count, inf_count, zero_count, minimum, maximum, mean, deviation, true,"
-        "  skipped"
-        " FROM jsonb_to_recordset($2) AS t ("
-        "  name text, role text, layer smallint, dtype text, shape bigint[], elements bigint, file text,"
-        "  byte_offset bigint, bytes bigint, digest text, nan_count bigint, inf_count bigint,"
-        "  zero_count bigint, minimum float8, maximum float8, mean float8, deviation float8, skipped text)",
-        types=("int", "jsonb"),
-        args=(model_id, json.dumps(tensors)),
-    )
 
 
 def chunk_count(tensor_digest):
@@ -232,59 +181,6 @@ def read_slices(tensor_digest, ordinals, begins, lengths):
     return [row["data"] for row in found]
 
 
-# --- vocabulary, compositions ---------------------------------------------------------------------
-
-
-def store_atoms(codepoints, ids, points, hilberts):
-    """Insert atoms that are not there yet; `points` has shape (n, 4)."""
-    boundary.write(
-        "INSERT INTO hypercube.atom (codepoint, id, point, hilbert)"
-        " SELECT codepoint, id, hypercube._point(ARRAY[x, y, z, w]), hilbert"
-        " FROM unnest($1, $2, $3, $4, $5, $6, $7) AS a (codepoint, id, x, y, z, w, hilbert)"
-        " ON CONFLICT DO NOTHING",
-        types=("int[]", "bytea[]", *["float8[]"] * 4, "bytea[]"),
-        args=(codepoints, ids, *points.T.tolist(), hilberts),
-    )
-
-
-def store_compositions(ids, labels, atom_counts, centroids, hilberts):
-    """Insert compositions of atoms that are not there yet; return how many were new."""
-    return boundary.write(
-        "INSERT INTO hypercube.composition (id, label, depth, child_count, atom_count, centroid, hilbert)"
-        " SELECT id, label, 1, atoms, atoms, hypercube._point(ARRAY[x, y, z, w]), hilbert"
-        " FROM unnest($1, $2, $3, $4, $5, $6, $7, $8) AS c (id, label, atoms, x, y, z, w, hilbert)"
-        " ON CONFLICT DO NOTHING",
-        types=("bytea[]", "text[]", "int[]", *["float8[]"] * 4, "bytea[]"),
-        args=(ids, labels, atom_counts, *centroids.T.tolist(), hilberts),
-    )
-
-
-def store_children(composition_ids, codepoints_of_each):
-    """Insert the atoms that spell each composition, unless they are there."""
-    boundary.write(
-        "INSERT INTO hypercube.composition_child (composition_id, ordinal, child_id)"
-        " SELECT spelled.id, letter.ordinal - 1, a.id"
-        " FROM unnest($1, $2) AS spelled (id, text)"
-        " CROSS JOIN LATERAL unnest(string_to_array(spelled.text, ' ')::int[])"
-        "  WITH ORDINALITY AS letter (codepoint, ordinal)"
-        " JOIN hypercube.atom AS a ON a.codepoint = letter.codepoint"
-        " ON CONFLICT DO NOTHING",
-        types=("bytea[]", "text[]"),
-        args=(composition_ids, [" ".join(map(str, codepoints)) for codepoints in codepoints_of_each]),
-    )
-
-
-def store_tokens(model_id, token_ids, kinds, usable, pieces, labels, composition_ids):
-    """Insert tokens from equally long lists."""
-    boundary.write(
-        "INSERT INTO hypercube.token (model_id, token_id, kind, usable, piece, label, composition_id)"
-        " SELECT $1, token_id, kind::hypercube.token_kind, usable, piece, label, composition_id"
-        " FROM unnest($2, $3, $4, $5, $6, $7) AS t (token_id, kind, usable, piece, label, composition_id)",
-        types=("int", "int[]", "text[]", "bool[]", "text[]", "text[]", "bytea[]"),
-        args=(model_id, token_ids, kinds, usable, pieces, labels, composition_ids),
-    )
-
-
 def find_tokens(model_id, words):
     """Return the token id of each word that is one token, None for the others, in order."""
     found = boundary.rows(
@@ -317,46 +213,6 @@ def unusable_tokens(model_id):
     return [row["token_id"] for row in found]
 
 
-# --- relations, projection ------------------------------------------------------------------------
-
-
-def store_embedding_relations(model_id, sources, targets, ranks, weights):
-    """Insert relations of kind E from four equally long arrays."""
-    return boundary.write(
-        "INSERT INTO hypercube.relation (model_id, source, target, weight, rank, kind)"
-        " SELECT $1, source, target, weight, rank, 'E'"
-        " FROM unnest($2, $3, $4, $5) AS edge (source, target, rank, weight)",
-        types=("int", "int[]", "int[]", "smallint[]", "real[]"),
-        args=(model_id, sources.tolist(), targets.tolist(), ranks.tolist(), weights.tolist()),
-    )
-
-
-def store_projection(model_id, token_ids, points, hilberts):
-    """Insert the points of tokens; `points` has shape (n, 4)."""
-    return boundary.write(
-        "INSERT INTO hypercube.projection (model_id, token_id, point, hilbert)"
-        " SELECT $1, token_id, hypercube._point(ARRAY[x, y, z, w]), hilbert"
-        " FROM unnest($2, $3, $4, $5, $6, $7) AS p (token_id, x, y, z, w, hilbert)",
-        types=("int", "int[]", *["float8[]"] * 4, "bytea[]"),
-        args=(model_id, token_ids.tolist(), *points.T.tolist(), hilberts),
-    )
-
-
-def store_projection_metadata(model_id, fields):
-    """Insert what a projection is worth, from a dict of its columns."""
-    boundary.write(
-        "INSERT INTO hypercube.projection_metadata"
-        " (model_id, tensor_name, method, points, components, converged, residual, eigenvalues,"
-        "  trustworthiness, neighbor_preservation, variance_explained, quality_score, parameters, seconds)"
-        " SELECT $1, p.* FROM jsonb_to_record($2) AS p ("
-        "  tensor_name text, method text, points int, components int, converged bool,"
-        "  residual float8, eigenvalues float8[], trustworthiness float8, neighbor_preservation float8,"
-        "  variance_explained float8, quality_score float8, parameters jsonb, seconds float8)",
-        types=("int", "jsonb"),
-        args=(model_id, json.dumps(fields)),
-    )
-
-
 def broken_postconditions(model_id):
     """Return the post-conditions of an ingest that do not hold, as texts; also one check of health()."""
     found = boundary.rows(
@@ -365,11 +221,3 @@ def broken_postconditions(model_id):
         args=(model_id,),
     )
     return [row["broken"] for row in found]
-
-
-# --- drop -----------------------------------------------------------------------------------------
-
-
-def drop_model(model_id):
-    """Delete a model and whatever nothing else refers to; return the counts."""
-    return boundary.rows("SELECT * FROM hypercube._drop_model($1)", types=("int",), args=(model_id,))[0]

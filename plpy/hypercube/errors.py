@@ -1,8 +1,7 @@
 """Everything hypercube can refuse to do.
 
 * HypercubeError                58000
-  + UnknownModel                42704  undefined_object
-  + UnknownToken                42704
+  + UnknownToken                42704  undefined_object
   + NameTaken                   42710  duplicate_object
   + InvalidArgument             22023  invalid_parameter_value
   + SourceMissing               58P01  undefined_file
@@ -27,18 +26,6 @@ class HypercubeError(Exception):
         super().__init__(message)
         self.detail = detail
         self.hint = hint
-
-
-class UnknownModel(HypercubeError):
-    """A model was named that the catalogue does not hold."""
-
-    sqlstate = "42704"
-
-    def __init__(self, name):
-        super().__init__(
-            f'model "{name}" does not exist',
-            hint="List the loaded models with SELECT name FROM hypercube.model.",
-        )
 
 
 class UnknownToken(HypercubeError):

@@ -3,7 +3,7 @@
 import time
 from typing import NamedTuple
 
-from hypercube import catalog
+from hypercube import bulk
 from hypercube.errors import NotConverged
 
 _ROWS_A_STATEMENT = 50_000
@@ -72,7 +72,7 @@ def _store_relations(model_id, token_ids, found, scores, step):
         step(0.8 + 0.2 * start / n)
         part = slice(start, start + rows)
         targets = token_ids[found[part]].reshape(-1)
-        relations += catalog.store_embedding_relations(
+        relations += bulk.store_embedding_relations(
             model_id,
             np.repeat(token_ids[part], kept),
             targets,
@@ -102,10 +102,8 @@ def _store_map(plan, model_id, unit, token_ids, found, scores, relations, step):
     for start in range(0, len(token_ids), _ROWS_A_STATEMENT // 10):
         step(0.8 + 0.2 * start / len(token_ids))
         part = slice(start, start + _ROWS_A_STATEMENT // 10)
-        projected += catalog.store_projection(
-            model_id, token_ids[part], projection.points[part], hilberts[part]
-        )
-    catalog.store_projection_metadata(model_id, {
+        projected += bulk.store_projection(model_id, token_ids[part], projection.points[part], hilberts[part])
+    bulk.store_projection_metadata(model_id, {
         "tensor_name": plan.embedding.name,
         "method": "laplacian eigenmaps",
         "points": projected,

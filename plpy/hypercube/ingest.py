@@ -9,8 +9,8 @@ import json
 import re
 from typing import NamedTuple
 
-from hypercube import boundary, catalog, classify, matrix, queries, sources, vocabulary, weights
-from hypercube.errors import CorruptFile, InvalidArgument, NameTaken, PostconditionFailed
+from hypercube import boundary, bulk, catalog, classify, matrix, queries, sources, vocabulary, weights
+from hypercube.errors import CorruptFile, InvalidArgument, NameTaken, PostconditionFailed, TooMany
 from hypercube.store import store_bytes
 
 _BROKEN_LIMIT = 0.01
@@ -48,17 +48,18 @@ def ingest(source, name, neighbors):
     """
     if neighbors is None or not 1 <= neighbors <= 256:
         raise InvalidArgument(f"neighbors is out of range: {neighbors}", hint="Store 1 to 256 neighbours.")
-    catalog.lock_writers()
+    owner = boundary.caller()
     allowed = catalog.allowed_sources()
     found = sources.find(source, allowed)
     name = _checked_name(name if name is not None else found.name)
+    catalog.lock_writers()
     if catalog.model_exists(name):
         raise NameTaken(name)
     with contextlib.ExitStack() as opened:
         files = [
             opened.enter_context(sources.OpenFile(found.folder, shard, allowed)) for shard in found.weights
         ]
-        plan = _plan(found, files, name, neighbors, allowed)
+        plan = _plan(found, files, name, owner, neighbors, allowed)
         return _run(plan, files)
 
 
@@ -71,8 +72,8 @@ def _checked_name(name):
     return name
 
 
-def _plan(found, files, name, neighbors, allowed):
-    headers = [weights.read_header(file) for file in files]
+def _plan(found, files, name, owner, neighbors, allowed):
+    headers = [weights.read_header(file, step=boundary.tick) for file in files]
     tensors = [tensor for header in headers for tensor in header.tensors]
     seen = {}
     for tensor in tensors:
@@ -87,21 +88,29 @@ def _plan(found, files, name, neighbors, allowed):
         weights.require_index(small["model.safetensors.index.json"], tensors, found.weights)
     config = _config(small)
     context = classify.Context.of([(tensor.name, tensor.shape) for tensor in tensors], config)
-    roles = {tensor.name: str(classify.classify(tensor.name, tensor.shape, context)) for tensor in tensors}
+    roles = {}
+    for tensor in tensors:
+        boundary.tick()
+        roles[tensor.name] = str(classify.classify(tensor.name, tensor.shape, context))
 
     notes = []
     tables = [
-        tensor for tensor in tensors if roles[tensor.name] == "token_embedding" and len(tensor.shape) == 2
+        tensor
+        for tensor in tensors
+        if roles[tensor.name] == "token_embedding" and len(tensor.shape) == 2 and tensor.bytes
     ]
     has_tokenizer = "tokenizer.json" in small or "vocab.txt" in small
     pieces = vocabulary.parse(small) if tables or has_tokenizer else {}
     needed = max(pieces, default=-1) + 1
     embedding = _choose_embedding(tensors, roles, tables, needed, notes)
+    rows = embedding.shape[0] if embedding is not None else needed
+    if rows > vocabulary.ENTRIES_LIMIT:
+        raise TooMany(f"the vocabulary has {rows} tokens, at most {vocabulary.ENTRIES_LIMIT} are read")
     if embedding is not None:
         matrix.require_room(*embedding.shape, queries.matrix_limit())
     return Plan(
         name=name,
-        owner=boundary.caller(),
+        owner=owner,
         neighbors=neighbors,
         config=config,
         files=small,
@@ -110,7 +119,7 @@ def _plan(found, files, name, neighbors, allowed):
         roles=roles,
         pieces=pieces,
         embedding=embedding,
-        vocabulary_size=embedding.shape[0] if embedding is not None else needed,
+        vocabulary_size=rows,
         notes=notes,
     )
 
@@ -190,7 +199,7 @@ def _run(plan, files):
     geometry = store_geometry(plan, model_id, unit, usable, kept, progress)
 
     progress.stage("checks")(0.0)
-    catalog.analyze()
+    bulk.analyze()
     broken = catalog.broken_postconditions(model_id)
     if broken:
         raise PostconditionFailed(
@@ -216,7 +225,7 @@ def _run(plan, files):
         "seconds": json.dumps(progress.seconds),
         "notes": plan.notes,
     }
-    catalog.store_report(model_id, {**report, "seconds": progress.seconds})
+    bulk.store_report(model_id, {**report, "seconds": progress.seconds})
     return report
 
 
@@ -291,10 +300,10 @@ def _store_model(plan, stored, skipped, kept):
     })  # fmt: skip
     kept_files = dict(plan.files)
     kept_files.update({f"{file}.header": header.content for file, header in plan.headers})
-    catalog.store_files(
+    bulk.store_files(
         model_id, {path: (content, chunk_digest(content)) for path, content in kept_files.items()}
     )
-    catalog.store_tensors(model_id, [
+    bulk.store_tensors(model_id, [
         {
             **stored.columns(tensor),
             "role": plan.roles[tensor.name],
@@ -310,13 +319,12 @@ def _store_vocabulary(plan, model_id, usable, step):
     """Insert atoms, compositions and tokens; return how many compositions were new."""
     from hypercube import atoms, compositions, hilbert
 
-    step(0.0)
-    spelled = compositions.spell(piece.text for _, piece in sorted(plan.pieces.items()))
-    step(0.3)
+    texts = (piece.text for _, piece in sorted(plan.pieces.items()))
+    spelled = compositions.spell(texts, step=lambda fraction: step(0.3 * fraction))
     new = 0
     if spelled.ids:
         points = atoms.atom_points(spelled.atoms)
-        catalog.store_atoms(
+        bulk.store_atoms(
             spelled.atoms,
             [atoms.atom_digest(one) for one in spelled.atoms],
             points,
@@ -326,20 +334,20 @@ def _store_vocabulary(plan, model_id, usable, step):
         for part, share in _parts(len(spelled.ids), 0.4, 0.8, 10_000):
             step(share)
             children = spelled.children[part]
-            new += catalog.store_compositions(
+            new += bulk.store_compositions(
                 spelled.ids[part],
                 spelled.labels[part],
                 list(map(len, children)),
                 spelled.centroids[part],
                 hilberts[part],
             )
-            catalog.store_children(spelled.ids[part], children)
+            bulk.store_children(spelled.ids[part], children)
     id_of = dict(zip(spelled.labels, spelled.ids, strict=True))
     for part, share in _parts(plan.vocabulary_size, 0.8, 1.0, 20_000):
         step(share)
         ids = range(plan.vocabulary_size)[part]
         found = [plan.pieces.get(token_id) for token_id in ids]
-        catalog.store_tokens(
+        bulk.store_tokens(
             model_id,
             list(ids),
             [piece.kind if piece else "unused" for piece in found],

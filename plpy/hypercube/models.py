@@ -1,7 +1,9 @@
 """Models as a whole: which folders they come from, and how they go."""
 
-from hypercube import boundary, catalog, sources
+from hypercube import boundary, bulk, catalog, sources
 from hypercube.errors import InvalidArgument, NotAllowed
+
+_TOKENS_A_STATEMENT = 5_000
 
 
 def _require_file_reader():
@@ -36,13 +38,41 @@ def drop_model(name):
     """Remove a model for its owner; return the row of hypercube.drop_report."""
     if name is None:
         raise InvalidArgument("the model must be named", hint="SELECT name FROM hypercube.model.")
-    catalog.lock_writers()
-    model = catalog.find_model(name)
     role = boundary.caller()
+    model = catalog.find_model(name)
     if not catalog.is_member(role, model["owner"]):
         raise NotAllowed(
             f'role "{role}" does not own model "{name}"', hint=f"Its owner {model['owner']} can drop it."
         )
-    report = {"model": model["name"], **catalog.drop_model(model["id"])}
-    catalog.analyze()
-    return report
+    catalog.lock_writers()
+    return _drop(catalog.find_model(name))
+
+
+def _drop(model):
+    relations, tokens = 0, set()
+    for first in range(0, model["vocabulary_size"], _TOKENS_A_STATEMENT):
+        boundary.tick()
+        count, dropped = bulk.drop_rows(model["id"], first, first + _TOKENS_A_STATEMENT)
+        relations += count
+        tokens.update(dropped)
+    digests = bulk.drop_model(model["id"])
+    chunks, size = 0, 0
+    for digest in dict.fromkeys(digests):
+        boundary.tick()
+        gone = bulk.drop_tensor_bytes(digest)
+        chunks += gone["chunks"]
+        size += gone["bytes"]
+    spelled = sorted(tokens)
+    compositions = 0
+    for first in range(0, len(spelled), _TOKENS_A_STATEMENT):
+        boundary.tick()
+        compositions += bulk.drop_compositions(spelled[first : first + _TOKENS_A_STATEMENT])
+    bulk.analyze()
+    return {
+        "model": model["name"],
+        "tensors": len(digests),
+        "relations": relations,
+        "compositions": compositions,
+        "chunks": chunks,
+        "bytes": size,
+    }

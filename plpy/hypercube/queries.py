@@ -6,7 +6,11 @@ from hypercube import boundary, catalog, matrix, vocabulary, weights
 from hypercube.errors import CorruptFile, InvalidArgument, StepMissing, UnknownToken
 
 _BATCH = 16
+# Longer than any token and most sentences; cutting it into tokens cannot be interrupted.
+_WORD_LIMIT = 1000
 _METHODS = ("3cosadd", "3cosmul")
+_SAID_LIMIT = 1000
+_said = set()
 
 
 def check_k(k):
@@ -18,9 +22,16 @@ def check_k(k):
 
 
 def check_words(words):
-    """Refuse NULL among words."""
+    """Refuse what is no word: NULL, an array in an array, a text of more than 1,000 characters."""
     if any(word is None for word in words):
         raise InvalidArgument("a word must not be null", hint="Give a word, for example 'whale'.")
+    if not all(isinstance(word, str) for word in words):
+        raise InvalidArgument("the words are not a list of text", hint="For example ARRAY['king', 'woman'].")
+    longest = max(map(len, words), default=0)
+    if longest > _WORD_LIMIT:
+        raise InvalidArgument(
+            f"a word has {longest} characters", hint=f"Ask for words of at most {_WORD_LIMIT} characters."
+        )
 
 
 def find_model(name):
@@ -40,13 +51,13 @@ def load_matrix(model):
 
     from hypercube import neighbors
 
-    key = (model["digest"], model["id"])
+    key = (model["digest"], model["id"], model["created_at"])
     found = matrix.lookup(key)
     if found is not None:
         return found
     n, d = model["vocabulary_size"], model["dimension"]
     matrix.require_room(n, d, matrix_limit())
-    flat = np.empty(n * d, np.float32)
+    flat = np.empty(n * d, weights.working_type(model["dtype"]))
     count = catalog.chunk_count(model["digest"])
     filled = 0
     for first in range(0, count, _BATCH):
@@ -55,13 +66,12 @@ def load_matrix(model):
             values = weights.decode(data, model["dtype"])
             if filled + values.size > flat.size:
                 raise _damaged(model)
-            with np.errstate(over="ignore"):
-                flat[filled : filled + values.size] = values
+            flat[filled : filled + values.size] = values
             filled += values.size
     if filled != flat.size:
         raise _damaged(model)
-    unit = flat.reshape(n, d)
-    neighbors.unit_rows(unit, out=unit, step=boundary.tick)
+    table = flat.reshape(n, d)
+    unit, _ = neighbors.unit_rows(table, out=table if table.dtype == np.float32 else None, step=boundary.tick)
     unit.flags.writeable = False
     found = matrix.Matrix(unit, np.array(catalog.unusable_tokens(model["id"]), np.intp))
     matrix.keep(key, found)
@@ -89,8 +99,8 @@ def matrix_limit():
 
 
 @functools.lru_cache(maxsize=4)
-def _tokenizer(model_id, digest):
-    # A model's id is never given out again, so an entry cannot be out of date.
+def _tokenizer(digests, model_id):
+    # Keyed by content; the model's id only says where to read it, and cannot make an entry out of date.
     files = catalog.vocabulary_files(model_id)
     tokenizer = vocabulary.load(files)
     return tokenizer, vocabulary.unknown_id(files, tokenizer)
@@ -107,7 +117,7 @@ def find_words(model, words):
     found = [None if token_id is None else [token_id] for token_id in catalog.find_tokens(model["id"], words)]
     missing = [place for place, ids in enumerate(found) if ids is None]
     if missing:
-        tokenizer, unknown = _tokenizer(model["id"], model["digest"])
+        tokenizer, unknown = _tokenizer(catalog.vocabulary_digests(model["id"]), model["id"])
         for place in missing:
             ids = vocabulary.spell(tokenizer, words[place])
             if ids and unknown not in ids and max(ids) < model["vocabulary_size"]:
@@ -119,7 +129,7 @@ def find_words(model, words):
 
 
 def read_rows(model, token_ids):
-    """Return rows of the embedding as the model holds them: float32 (len(token_ids), dimension)."""
+    """Return rows of the embedding as the model holds them: float64 (len(token_ids), dimension)."""
     import numpy as np
 
     size = model["dimension"] * weights.BITS[model["dtype"]] // 8
@@ -134,14 +144,14 @@ def read_rows(model, token_ids):
     data = b"".join(catalog.read_slices(model["digest"], *map(list, zip(*parts, strict=True))))
     if len(data) != size * len(token_ids):
         raise _damaged(model)
-    return weights.decode(data, model["dtype"]).astype(np.float32).reshape(len(token_ids), model["dimension"])
+    return weights.decode(data, model["dtype"]).astype(np.float64).reshape(len(token_ids), model["dimension"])
 
 
 def word_vectors(model, spelled):
     """Return one float64 vector a word: the mean of its pieces, NaN and Inf as 0."""
     import numpy as np
 
-    rows = read_rows(model, [token_id for ids in spelled for token_id in ids]).astype(np.float64)
+    rows = read_rows(model, [token_id for ids in spelled for token_id in ids])
     rows[~np.isfinite(rows)] = 0.0
     ends = np.cumsum([len(ids) for ids in spelled])
     return [part.mean(axis=0) for part in np.split(rows, ends[:-1])]
@@ -153,18 +163,24 @@ def unit_vectors(model, words, spelled):
 
     vectors = word_vectors(model, spelled)
     for place, vector in enumerate(vectors):
-        length = np.linalg.norm(vector)
-        if length == 0.0:
+        peak = np.abs(vector).max()
+        if peak == 0.0:
             raise InvalidArgument(
                 f'the vector of "{words[place]}" in model "{model["name"]}" is zero and has no direction',
                 hint="Ask for another word.",
             )
-        vectors[place] = vector / length
+        # First by the peak: squares of very large or small numbers leave the range.
+        vectors[place] = vector / peak / np.linalg.norm(vector / peak)
     return vectors
 
 
 def _say_pieces(model, word, token_ids):
-    if len(token_ids) > 1:
+    """Say that a word is several tokens, once a session: it may stand in every row of a join."""
+    said = (model["id"], model["created_at"], word)
+    if len(token_ids) > 1 and said not in _said:
+        if len(_said) == _SAID_LIMIT:
+            _said.clear()
+        _said.add(said)
         spelled = " + ".join(catalog.labels(model["id"], token_ids))
         boundary.notice(f'"{word}" is {len(token_ids)} tokens ({spelled}); the mean of their vectors is used')
 

@@ -11,7 +11,14 @@ from typing import NamedTuple
 
 from hypercube.errors import CorruptFile, InvalidArgument, NotAllowed, SourceMissing, TooMany
 
-_SMALL_FILE_LIMIT = 64 * 1024 * 1024
+# Vocabularies of a quarter of a million tokens have 34 MB; everything else is small.
+_FILE_LIMIT = 4 << 20
+_FILE_LIMITS = {
+    "tokenizer.json": 48 << 20,
+    "vocab.txt": 16 << 20,
+    "merges.txt": 16 << 20,
+    "model.safetensors.index.json": 16 << 20,
+}
 _WEIGHTS_LIMIT = 10_000
 
 # What is kept byte for byte beside the weights, when it is there.
@@ -126,6 +133,10 @@ def find(path, allowed):
         _require_inside(folder, allowed)
         return Source(folder, (os.path.basename(path),), whole=False)
     weights = tuple(name for name in names if name.endswith(".safetensors"))
+    if not all(name.isprintable() for name in weights):
+        raise CorruptFile(
+            f'folder "{path}" holds a .safetensors file whose name is not printable UTF-8', hint="Rename it."
+        )
     if not weights:
         raise SourceMissing(
             f'folder "{path}" holds no .safetensors file',
@@ -209,9 +220,11 @@ def read_small_files(source, allowed):
         if not os.path.lexists(os.path.join(source.folder, name)):
             continue
         with OpenFile(source.folder, name, allowed) as file:
-            if file.size > _SMALL_FILE_LIMIT:
+            limit = _FILE_LIMITS.get(name, _FILE_LIMIT)
+            if file.size > limit:
                 raise TooMany(
-                    f'file "{file.path}" has {file.size} bytes, at most {_SMALL_FILE_LIMIT} are read',
+                    f'file "{file.path}" has {file.size} bytes, at most {limit} are read',
+                    hint="Put a shorter one in its place, or take it out of the folder.",
                 )
             found[name] = file.read(0, file.size)
     return found

@@ -3,7 +3,7 @@
 import math
 from typing import NamedTuple
 
-from hypercube import catalog, chunks, weights
+from hypercube import bulk, chunks, weights
 from hypercube.summary import Summary
 
 
@@ -11,7 +11,7 @@ class Stored(NamedTuple):
     """What one pass found.
 
     `digests` and `summaries` are by tensor name (no summary where the dtype is
-    not decoded); `embedding` is a float32 ndarray of the shape of the tensor.
+    not decoded); `embedding` is an ndarray of the shape of the tensor, float64 for F64, else float32.
     """
 
     digests: dict
@@ -49,7 +49,7 @@ def store_bytes(tensors, files, embedding, step):
     tensors : list of weights.Tensor
     files : list of sources.OpenFile
     embedding : weights.Tensor or None
-        Its values are returned as float32, when they can be used.
+        Its values are returned, when they can be used.
     step : callable
         ``step(fraction)``, called once a piece.
     """
@@ -58,7 +58,7 @@ def store_bytes(tensors, files, embedding, step):
     opened = {file.name: file for file in files}
     total = sum(tensor.bytes for tensor in tensors) or 1
     wanted = embedding is not None and embedding.dtype in weights.EMBEDDING_DTYPES
-    values_wanted = np.empty(embedding.shape, np.float32) if wanted else None
+    values_wanted = np.empty(embedding.shape, weights.working_type(embedding.dtype)) if wanted else None
     digests, summaries, new_chunks, done = {}, {}, 0, 0
 
     # In the order of the bytes, so that a disk reads ahead.
@@ -73,16 +73,15 @@ def store_bytes(tensors, files, embedding, step):
             done += len(data)
             whole.add(data)
             pieces.append(chunks.chunk_digest(data))
-            new_chunks += catalog.store_chunk(pieces[-1], data)
+            new_chunks += bulk.store_chunk(pieces[-1], data)
             if summary is not None:
                 values = weights.decode(data, tensor.dtype)
                 summary.add(values)
                 if sink is not None:
-                    with np.errstate(over="ignore"):
-                        sink[filled : filled + values.size] = values
+                    sink[filled : filled + values.size] = values
                     filled += values.size
         digests[tensor.name] = whole.digest()
         if summary is not None:
             summaries[tensor.name] = summary
-        catalog.store_tensor_chunks(digests[tensor.name], pieces)
+        bulk.store_tensor_chunks(digests[tensor.name], pieces)
     return Stored(digests, summaries, new_chunks, values_wanted)

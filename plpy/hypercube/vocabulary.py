@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from hypercube.errors import CorruptFile, NotSupported, SourceMissing, TooMany
 
-_ENTRIES_LIMIT = 4_000_000
+ENTRIES_LIMIT = 4_000_000
 _BYTE_PIECE = re.compile(r"<0x[0-9A-Fa-f]{2}>")
 _UNUSED_PIECE = re.compile(r"[\[<]unused_?\d+[\]>]")
 _HINT = "Fetch the file again; it has to be one that the tokenizers library loads."
@@ -54,7 +54,7 @@ def parse(files):
         }
     elif "vocab.txt" in files:
         style, special = "wordpiece", {"[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"}
-        entries = list(zip(_lines(files["vocab.txt"]), range(_ENTRIES_LIMIT), strict=False))
+        entries = list(zip(_lines(files["vocab.txt"]), range(ENTRIES_LIMIT), strict=False))
     else:
         raise SourceMissing(
             "the model has a token embedding but no tokenizer",
@@ -102,8 +102,8 @@ def _entries(settings):
 
 
 def _checked(entries):
-    if len(entries) > _ENTRIES_LIMIT:
-        raise TooMany(f"the tokenizer has {len(entries)} entries, at most {_ENTRIES_LIMIT} are read")
+    if len(entries) > ENTRIES_LIMIT:
+        raise TooMany(f"the tokenizer has {len(entries)} entries, at most {ENTRIES_LIMIT} are read")
     owner = {}
     for piece, token_id in entries:
         if not isinstance(piece, str) or type(token_id) is not int or not 0 <= token_id < 2**31:

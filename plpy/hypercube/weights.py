@@ -13,7 +13,8 @@ from hypercube.errors import CorruptFile, NotSupported, TooMany
 
 PIECE = 1024 * 1024
 _HEADER_LIMIT = 16 * 1024 * 1024
-_NAME_LIMIT = 4096
+# In bytes; an index entry has room for about 2,700.
+_NAME_LIMIT = 1000
 _DIMENSIONS_LIMIT = 64
 _HINT = "Fetch the file again, and compare its digest with the publisher's."
 
@@ -66,6 +67,10 @@ def _corrupt(file, what):
     return CorruptFile(f'file "{file.path}" is not valid safetensors: {what}', hint=_HINT)
 
 
+def _silent(fraction):
+    pass
+
+
 def _no_duplicates(pairs):
     entries = dict(pairs)
     if len(entries) != len(pairs):
@@ -79,8 +84,10 @@ def _no_constant(text):
     raise ValueError(f"{text} is not JSON")
 
 
-def read_header(file):
+def read_header(file, *, step=_silent):
     """Return the Header of an open safetensors file.
+
+    ``step(0.0)`` is called for every object of the header.
 
     Raises
     ------
@@ -100,12 +107,15 @@ def read_header(file):
             hint="Split the model into several safetensors files.",
         )
     content = file.read(8, length)
+
+    def entries(pairs):
+        step(0.0)
+        return _no_duplicates(pairs)
+
     if not content.startswith(b"{"):
         raise _corrupt(file, "its header does not begin with {")
     try:
-        parsed = json.loads(
-            content.decode("utf-8"), object_pairs_hook=_no_duplicates, parse_constant=_no_constant
-        )
+        parsed = json.loads(content.decode("utf-8"), object_pairs_hook=entries, parse_constant=_no_constant)
     except UnicodeDecodeError:
         raise _corrupt(file, "its header is not UTF-8") from None
     except RecursionError:
@@ -128,7 +138,7 @@ def _is_count(value):
 
 def _tensor(file, name, entry, data_begin):
     shown = repr(name[:100])
-    if len(name) > _NAME_LIMIT or "\0" in name or not name.isprintable():
+    if len(name.encode(errors="replace")) > _NAME_LIMIT or not name.isprintable():
         raise _corrupt(file, f"the tensor name {shown} is too long or has control characters")
     if not isinstance(entry, dict) or entry.keys() != {"dtype", "shape", "data_offsets"}:
         raise _corrupt(file, f"tensor {shown} needs dtype, shape and data_offsets and nothing else")
@@ -209,6 +219,11 @@ def require_index(index, tensors, shards):
     different = sorted(held.items() ^ placed.items())
     if different:
         raise CorruptFile(wrong, detail=f"Tensor {different[0][0]} is not where the index says.", hint=hint)
+
+
+def working_type(dtype):
+    """Return the numpy type that holds every value of a dtype well enough to find its direction."""
+    return "f8" if dtype == "F64" else "f4"
 
 
 def can_decode(dtype):

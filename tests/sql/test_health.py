@@ -42,6 +42,7 @@ def test_an_empty_database_is_green(own):
         ("UPDATE hypercube.relation SET weight = 'NaN' WHERE source = 3", "rows of m"),
         ("UPDATE hypercube.chunk SET data = set_byte(data, 5, 255 - get_byte(data, 5))", "bytes of m"),
         ("DELETE FROM hypercube.chunk", "bytes of m"),
+        ("DELETE FROM hypercube.tensor_chunk", "rows of m"),
         ("DELETE FROM hypercube.token WHERE token_id = 3", "rows of m"),
         ("INSERT INTO hypercube.token VALUES (99, 1, 'word', true, 'a', 'a')", "orphans"),
         ("INSERT INTO hypercube.relation VALUES (99, 1, 2, 0.5, 1, 0, 0, 'E')", "orphans"),

@@ -163,6 +163,28 @@ class TestSmallModels:
 
         assert report["relations"] == 1600 and report["projected"] == 100
 
+    @pytest.mark.parametrize("scale", [1e300, 1e-300])
+    def test_double_precision_keeps_its_directions_at_any_scale(self, own, sources, scale):
+        table = vectors(60).astype(np.float64)
+        ingest(own, write_model(sources / "plain", table, dtype="F64"))
+        report = ingest(own, write_model(sources / "scaled", table * scale, dtype="F64"))
+
+        assert report["usable"] == 60 and report["notes"] == []
+        edges = (
+            "SELECT source, target FROM hypercube.relation_overview WHERE model = %s ORDER BY source_id, rank"
+        )
+        assert own.execute(edges, ("scaled",)).fetchall() == own.execute(edges, ("plain",)).fetchall()
+        top = "SELECT label FROM hypercube.most_similar(ARRAY['waaa'], k => 20, model => %s)"
+        assert own.execute(top, ("scaled",)).fetchall() == own.execute(top, ("plain",)).fetchall()
+
+    def test_a_table_of_nothing_is_no_embedding(self, own, sources):
+        report = ingest(
+            own, write_model(sources / "m", np.zeros((1 << 29, 0), np.float32), pieces=["[UNK]", "a"])
+        )
+
+        assert (report["tokens"], report["relations"]) == (2, 0)
+        assert any("no token embedding was found" in note for note in report["notes"])
+
     def test_an_integer_embedding_is_stored_and_says_that_it_is_not_used(self, own, sources):
         report = ingest(own, write_model(sources / "m", 10 * vectors(100), dtype="I8"))
 

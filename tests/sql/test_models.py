@@ -7,19 +7,20 @@ from rows import TABLES, ingest, one, row_counts, snapshot
 from small_models import vectors, words, write_model
 
 
-class TestRights:
-    @pytest.fixture
-    def as_role(self, own):
-        own.execute("CREATE ROLE somebody")
-        own.execute("GRANT USAGE ON SCHEMA hypercube TO somebody")
-        own.execute("GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA hypercube TO somebody")
-        own.execute("GRANT SELECT ON ALL TABLES IN SCHEMA hypercube TO somebody")
-        own.execute("SET ROLE somebody")
-        yield own
-        own.execute("RESET ROLE")
-        own.execute("DROP OWNED BY somebody")
-        own.execute("DROP ROLE somebody")
+@pytest.fixture
+def as_role(own):
+    own.execute("CREATE ROLE somebody")
+    own.execute("GRANT USAGE ON SCHEMA hypercube TO somebody")
+    own.execute("GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA hypercube TO somebody")
+    own.execute("GRANT SELECT ON ALL TABLES IN SCHEMA hypercube TO somebody")
+    own.execute("SET ROLE somebody")
+    yield own
+    own.execute("RESET ROLE")
+    own.execute("DROP OWNED BY somebody")
+    own.execute("DROP ROLE somebody")
 
+
+class TestRights:
     def test_only_file_readers_decide_on_folders(self, as_role):
         with pytest.raises(psycopg.errors.InsufficientPrivilege, match='"somebody" may not decide'):
             as_role.execute("SELECT hypercube.allow_source('/etc')")
@@ -67,6 +68,128 @@ class TestRights:
             own.execute("SELECT hypercube.similarity('a', 'b')")
         own.execute("RESET ROLE")
         own.execute("DROP ROLE nobody_special")
+
+
+class TestTraps:
+    """Ways in which somebody else's privileges could be borrowed."""
+
+    def test_an_index_expression_cannot_call_a_door(self, own, as_role, sources):
+        """ANALYZE runs it in the session of whoever analyses, which autovacuum does as a superuser."""
+        as_role.execute("RESET ROLE")
+        ingest(own, write_model(sources / "victim", vectors(30)))
+        own.execute("CREATE SCHEMA trap AUTHORIZATION somebody")
+        own.execute("SET ROLE somebody")
+        own.execute("CREATE TABLE trap.t (a int)")
+        own.execute("INSERT INTO trap.t VALUES (1), (2)")
+        body = (
+            "CREATE OR REPLACE FUNCTION trap.f(a int) RETURNS int LANGUAGE plpgsql IMMUTABLE"
+            " AS $$BEGIN {} RETURN a; END$$"
+        )
+        own.execute(body.format(""))
+        own.execute("CREATE INDEX ON trap.t (trap.f(a))")
+        calls = (
+            "hypercube.drop_model('victim')",
+            "hypercube.allow_source('/etc')",
+            "hypercube.disallow_source('/etc')",
+        )
+        for call in (*calls, f"hypercube.ingest('{sources}/victim', 'other')"):
+            own.execute("SET ROLE somebody")
+            own.execute(body.format(f"IF session_user = 'postgres' THEN PERFORM {call}; END IF;"))
+            own.execute("RESET ROLE")
+            with pytest.raises(psycopg.errors.InsufficientPrivilege, match="cannot be called from an index"):
+                own.execute("ANALYZE trap.t")
+        assert one(own, "SELECT array_agg(name) FROM hypercube.model") == ["victim"]
+        assert one(own, "SELECT count(*) FROM hypercube.allowed_source WHERE path = '/etc'") == 0
+
+    def test_functions_on_the_search_path_are_not_called(self, own, sources):
+        ingest(own, write_model(sources / "m", vectors(30)))
+        own.execute("CREATE SCHEMA evil")
+        for arguments in ("int[]", "text[]"):
+            element = arguments.removesuffix("[]")
+            own.execute(
+                f"CREATE FUNCTION evil.unnest({arguments}) RETURNS SETOF {element} LANGUAGE plpgsql"
+                " AS $$BEGIN RAISE EXCEPTION 'hijacked'; END$$"
+            )
+        own.execute(
+            "CREATE FUNCTION evil.format(text, text) RETURNS text LANGUAGE plpgsql"
+            " AS $$BEGIN RAISE EXCEPTION 'hijacked'; END$$"
+        )
+        own.execute("SET search_path = evil, pg_catalog")
+        try:
+            assert len(own.execute("SELECT * FROM hypercube.most_similar(ARRAY['waaa'])").fetchall()) == 10
+            assert len(own.execute("SELECT * FROM hypercube.semantic_neighbors('waaa', 20)").fetchall()) == 20
+            with pytest.raises(psycopg.errors.UndefinedObject, match='"nope" does not exist'):
+                own.execute("SELECT * FROM hypercube.semantic_neighbors('waaa', 2, 'nope')")
+            with pytest.raises(psycopg.errors.UndefinedObject, match='"nope" does not exist'):
+                own.execute("SELECT hypercube.drop_model('nope')")
+        finally:
+            own.execute("RESET search_path")
+
+    def test_an_answer_is_never_from_a_model_of_before(self, own, sources):
+        """Ids begin again with a new extension in the same session; what is kept must not."""
+        table = vectors(60)
+        ingest(own, write_model(sources / "m", table))
+        own.execute("SELECT * FROM hypercube.nearest(hypercube.embedding('waab'), 1000)").fetchall()
+        own.execute("SELECT hypercube.similarity('waab waac', 'waad')")
+        own.execute("DROP EXTENSION hypercube")
+        own.execute("CREATE EXTENSION hypercube")
+        own.execute("SELECT hypercube.allow_source(%s)", (str(sources),))
+        ingest(own, write_model(sources / "m", table, pieces=["[UNK]", *reversed(words(20))]))
+
+        rows = own.execute(
+            "SELECT label FROM hypercube.nearest(hypercube.embedding('waab'), 1000)"
+        ).fetchall()
+        assert len(rows) == 21 and (None,) not in rows
+        again = one(own, "SELECT hypercube.similarity('waab waac', 'waad')")
+        with psycopg.connect(own.info.dsn) as fresh:
+            assert one(fresh, "SELECT hypercube.similarity('waab waac', 'waad')") == again
+
+
+class TestIsolation:
+    @pytest.mark.parametrize("level", ["REPEATABLE READ", "SERIALIZABLE"])
+    def test_models_are_not_written_from_an_old_snapshot(self, own, sources, level):
+        """It would not see that another model has come to share the chunks."""
+        source = write_model(sources / "m", vectors(30))
+        ingest(own, source)
+        for call in ("hypercube.drop_model('m')", f"hypercube.ingest('{source}', 'n')"):
+            own.execute(f"BEGIN ISOLATION LEVEL {level}")
+            with pytest.raises(
+                psycopg.errors.ObjectNotInPrerequisiteState, match="isolation level"
+            ) as refusal:
+                own.execute(f"SELECT {call}")
+            own.execute("ROLLBACK")
+            assert "READ COMMITTED" in refusal.value.diag.message_hint
+
+    def test_a_writer_waits_for_another_and_says_so(self, server, own, sources):
+        ingest(own, write_model(sources / "m", vectors(30)))
+        said = []
+        with server.connect(dbname=own.info.dbname) as other:
+            other.execute("LOCK TABLE hypercube.model IN SHARE ROW EXCLUSIVE MODE")
+            own.add_notice_handler(lambda notice: said.append(notice.message_primary))
+            own.execute("SET lock_timeout = '200ms'")
+            with pytest.raises(psycopg.errors.LockNotAvailable):
+                own.execute("SELECT hypercube.drop_model('m')")
+            other.rollback()
+        assert said == ["another session is writing models, waiting for it to end"]
+        own.execute("RESET lock_timeout")
+        assert one(own, "SELECT (hypercube.drop_model('m')).model") == "m"
+
+    def test_a_read_only_transaction_refuses(self, own, sources):
+        source = write_model(sources / "m", vectors(30))
+        own.execute("BEGIN READ ONLY")
+        with pytest.raises(psycopg.errors.ReadOnlySqlTransaction):
+            own.execute("SELECT hypercube.ingest(%s)", (source,))
+        own.execute("ROLLBACK")
+
+    def test_a_rolled_back_ingest_leaves_nothing(self, own, sources):
+        source = write_model(sources / "m", vectors(30))
+        before = row_counts(own)
+        own.execute("BEGIN")
+        ingest(own, source, "a")
+        ingest(own, source, "b")
+        assert len(own.execute("SELECT * FROM hypercube.semantic_neighbors('waaa', 5, 'b')").fetchall()) == 5
+        own.execute("ROLLBACK")
+        assert row_counts(own) == before
 
 
 class TestDrop:

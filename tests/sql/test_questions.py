@@ -110,6 +110,10 @@ class TestMostSimilar:
         with pytest.raises(psycopg.errors.InvalidParameterValue, match="must not be null"):
             db.execute("SELECT * FROM hypercube.most_similar(ARRAY['king', NULL])")
 
+    def test_an_array_in_an_array_is_refused(self, db):
+        with pytest.raises(psycopg.errors.InvalidParameterValue, match="not a list of text"):
+            db.execute("SELECT * FROM hypercube.most_similar(ARRAY[['king', 'queen'], ['man', 'woman']])")
+
     def test_words_that_cancel_out_are_refused(self, db):
         with pytest.raises(psycopg.errors.InvalidParameterValue, match="cancel out"):
             db.execute("SELECT * FROM hypercube.most_similar(ARRAY['king'], ARRAY['king'])")

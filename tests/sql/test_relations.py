@@ -194,7 +194,7 @@ class TestBadInput:
             db.execute("SELECT * FROM hypercube.semantic_neighbors('\U0001f40b', model => 'minilm')")
         assert "token_overview" in refusal.value.diag.message_hint
 
-    @pytest.mark.parametrize("query", ["", " ", "'; DROP TABLE hypercube.model; --", "%", "a" * 100_000])
+    @pytest.mark.parametrize("query", ["", " ", "'; DROP TABLE hypercube.model; --", "%", "\x01", "a" * 1000])
     def test_odd_words_are_refused_or_answered(self, db, query):
         try:
             rows = db.execute("SELECT * FROM hypercube.semantic_neighbors(%s, 3)", (query,)).fetchall()
@@ -202,6 +202,13 @@ class TestBadInput:
             assert "not known to model" in str(refusal)
         else:
             assert len(rows) == 3
+
+    def test_a_word_of_more_than_a_thousand_characters_is_refused_at_once(self, db):
+        for question in ("semantic_neighbors(%s)", "spatial_neighbors(%s)", "most_similar(ARRAY[%s])"):
+            with pytest.raises(psycopg.errors.InvalidParameterValue, match="has 4000000 characters"):
+                db.execute(f"SELECT * FROM hypercube.{question}", ("word" * 1_000_000,))
+            db.rollback()
+            db.execute("SET hypercube.model = 'minilm'")
 
     def test_an_unknown_composition(self, db):
         with pytest.raises(psycopg.errors.UndefinedObject, match="composition .* does not exist"):

@@ -47,6 +47,9 @@ class TestProgress:
                 time.sleep(0.02)
             worker.join()
             assert other.execute("SELECT count(*) FROM hypercube.progress").fetchone() == (0,)
+            # Anybody may call a session anything.
+            own.execute("SET application_name = 'hypercube x 99999999999% 1s a b'")
+            assert own.execute("SELECT count(*) FROM hypercube.progress").fetchone() == (0,)
         assert seen and {row[:2] for row in seen} == {("ingest", "a model")}
         assert {"relations", "projection"} <= {row[2] for row in seen}
         assert all(0 <= row[3] <= 100 and row[4] == "postgres" for row in seen)
@@ -138,7 +141,7 @@ class TestStopping:
         assert not any(row_counts(own).values())
         assert "terminated by signal" not in server.log
 
-    @pytest.mark.parametrize("stage", ["store", "relations", "projection"])
+    @pytest.mark.parametrize("stage", STAGES)
     def test_a_lost_client(self, server, own, large, stage):
         """Also where the server itself does not look for it, and no NOTICE would notice."""
         own.execute("SELECT hypercube.allow_source(%s)", (os.path.dirname(large),))

@@ -20,12 +20,19 @@ def allowed(tmp_path):
 
 def test_a_folder_and_a_file_are_found(allowed):
     folder = os.path.realpath(allowed)
+    whole = sources.find(f"{folder}/model", [folder])
+    one = sources.find(f"{folder}/model/model.safetensors", [folder])
 
-    assert sources.find(f"{folder}/model", [folder]) == (f"{folder}/model", ("model.safetensors",))
-    assert sources.find(f"{folder}/model/model.safetensors", [folder]) == (
-        f"{folder}/model",
-        ("model.safetensors",),
-    )
+    assert whole == (f"{folder}/model", ("model.safetensors",), True)
+    assert one == (f"{folder}/model", ("model.safetensors",), False)
+    assert whole.name == one.name == "model"
+
+
+def test_a_model_is_called_after_its_folder_its_file_or_its_repository():
+    assert sources.Source("/m/ocean", ("model.safetensors",), True).name == "ocean"
+    assert sources.Source("/m/ocean", ("deep.safetensors",), True).name == "ocean"
+    assert sources.Source("/m/ocean", ("deep.safetensors",), False).name == "deep"
+    assert sources.Source("/c/models--org--sea/snapshots/01ab", ("model.safetensors",), True).name == "sea"
 
 
 @pytest.mark.parametrize(
