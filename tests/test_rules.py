@@ -27,7 +27,14 @@ LAYERS = (
 )
 NEED_A_SERVER = set().union(*LAYERS)
 # Tested through the room that uses them.
-TESTED_WITH = {"errors": "weights", "habits": "classify", "tiles": "neighbors", "matrix": "neighbors"}
+TESTED_WITH = {
+    "components": "vocabulary",
+    "errors": "weights",
+    "habits": "classify",
+    "matrix": "neighbors",
+    "reader": "apart",
+    "tiles": "neighbors",
+}
 
 
 def height(room):

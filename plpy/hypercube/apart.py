@@ -15,29 +15,19 @@ import subprocess
 import sys
 import time
 
-from hypercube import errors, vocabulary
-from hypercube.errors import CorruptFile, HypercubeError, StepMissing
-from hypercube.vocabulary import Piece
+from hypercube import vocabulary
+from hypercube.errors import CorruptFile, StepMissing
+from hypercube.reader import Answer
 
 _NAMES = ("tokenizer.json", "vocab.txt", "tokenizer_config.json")
-_KINDS = ("word", "continuation", "byte", "special", "unused")
 _POLL_SECONDS = 0.05
-_READ_BYTES = 1 << 16
-_LINE_LIMIT = 1 << 20
-_BLOCK_TOKENS = 2_000
-_BLOCK_CHARACTERS = 1 << 16
-_TEXT_LIMIT = 1_000
-_PROBE_SECONDS = 10
-_PROBES = (
-    "",
-    "Hello wörld, Привет мир! 你好世界 こんにちは 한국어 नमस्ते שלום مرحبا สวัสดี ﷺ İSTANBUL ﬁ ǅ ½ ①",
-    "👩\u200d👩\u200d👧 🏳\ufe0f\u200d🌈 🇨🇭 e\u0301\u0327\u0323 \U0010ffff \ufffd \ufeff",
-    "".join(map(chr, [*range(1, 33), *range(0x7F, 0xA1), 0xAD, 0x200B, 0x2028, 0x202E, 0x3000, 0xFFFF])),
-    *(character * 1_000 for character in "a ﷺ☃"),
-)
+_PIECE_BYTES = 1 << 16
+# A token takes at most this many bytes for each byte of its file, besides a fixed sum.
+_ANSWER_RATIO = 32
+_ANSWER_BASE = 1 << 20
 _BOOT = (
     "import json, sys; sys.path[:] = json.loads(sys.argv[1]);"
-    " from hypercube import apart; apart.answer(*map(int, sys.argv[2:]))"
+    " from hypercube import reader; reader.answer(*map(int, sys.argv[2:]))"
 )
 
 
@@ -46,7 +36,7 @@ def _silent(fraction):
 
 
 def read_vocabulary(files, *, step=_silent, seconds=120, memory=2 << 30):
-    """Return what `vocabulary.parse` returns, after a child process has parsed and loaded the files.
+    """Return what `vocabulary.parse` returns, after a child process has parsed and tried the files.
 
     Parameters
     ----------
@@ -60,18 +50,18 @@ def read_vocabulary(files, *, step=_silent, seconds=120, memory=2 << 30):
     Raises
     ------
     StepMissing
-        No child process can be started.
+        The child process cannot be started.
     HypercubeError
-        What `vocabulary.parse` and `vocabulary.load` refuse, and CorruptFile if the
-        child ended, took too long or needed too much memory.
+        What `vocabulary.parse` and `vocabulary.load` refuse; CorruptFile if the child
+        was ended by a signal, took too long or needed too much memory.
     """
     contents = {name: files[name] for name in _NAMES if name in files}
     lengths = {name: len(content) for name, content in contents.items()}
     parts = [json.dumps(lengths).encode() + b"\n", *contents.values()]
-    answer = _Answer(limit=16 * sum(lengths.values()) + _LINE_LIMIT)
+    answer = Answer(_ANSWER_RATIO * sum(lengths.values()) + _ANSWER_BASE)
     process = _start(math.ceil(seconds), memory)
     try:
-        _talk(process, parts, answer, step, time.monotonic() + seconds)
+        complaint = _talk(process, parts, answer, step, time.monotonic() + seconds)
         late = process.poll() is None
     finally:
         process.kill()
@@ -81,37 +71,40 @@ def read_vocabulary(files, *, step=_silent, seconds=120, memory=2 << 30):
     if answer.refusal is not None:
         raise answer.refusal
     if late or process.returncode == -signal.SIGXCPU:
-        raise _unloadable(f"Needed more than {seconds} seconds.")
+        raise _unloadable(f"Reading it took more than {seconds} s.")
     if process.returncode:
-        raise _ended(process.returncode, answer, memory)
-    if answer.count != len(answer.pieces):
-        raise _unloadable("Its reader gave an incomplete answer.")
+        raise _ended(process.returncode, complaint, answer.ready, memory)
+    if len(answer.pieces) != answer.count:
+        raise _unloadable("Its reader gave half an answer.")
     return answer.pieces
 
 
 def _unloadable(detail):
-    hint = "Fetch the file again; it has to be one that the tokenizers library loads."
-    return CorruptFile("the tokenizer cannot be loaded", detail=detail, hint=hint)
+    return CorruptFile("the tokenizer cannot be loaded", detail=detail, hint=vocabulary.HINT)
 
 
 def _unstartable(detail):
     return StepMissing(
         "the tokenizer cannot be read, because its reader cannot be started",
         detail=detail,
-        hint="Let the user of the server run the Python that PL/Python is built with, with its packages.",
+        hint="The server's user has to be able to run the Python of PL/Python with hypercube's packages.",
     )
 
 
-def _ended(status, answer, memory):
-    last = answer.complaint.decode("utf-8", "replace").strip().rpartition("\n")[2][:300]
-    if re.search(rb"memory allocation of|MemoryError", answer.complaint):
-        return _unloadable(f"Needed more than {memory >> 20} MiB.")
-    told = f"signal {-status}" if status < 0 else f"status {status}: {last}"
-    return (_unloadable if answer.ready else _unstartable)(f"Its reader ended with {told}.")
+def _ended(status, complaint, ready, memory):
+    """Say why the child ended: it complained of memory, or before it was ready, or while it read."""
+    if re.search(rb"memory allocation of|MemoryError", complaint):
+        return _unloadable(f"Reading it needed more than {memory >> 20} MiB.")
+    if status < 0:
+        told = f"Its reader ended with signal {-status}."
+    else:
+        last = complaint.decode("utf-8", "replace").replace("\0", "").strip().rpartition("\n")[2]
+        told = f"Its reader ended with status {status}: {last[:300]}"
+    return _unloadable(told) if ready else _unstartable(told)
 
 
 def _interpreter():
-    """Return the path of this Python, also inside a server that merely embeds it."""
+    """Return the path of this Python, also inside a server that embeds it."""
     name = f"python{sys.version_info.major}.{sys.version_info.minor}"
     own = sys.executable or ""
     if os.path.isabs(own) and os.path.basename(os.path.realpath(own)) == name and os.access(own, os.X_OK):
@@ -120,12 +113,16 @@ def _interpreter():
 
 
 def _start(seconds, memory):
-    environment = {"LC_ALL": "C.UTF-8", "OPENBLAS_NUM_THREADS": "1", "RUST_BACKTRACE": "0"}
-    environment["TOKENIZERS_PARALLELISM"] = "false"
+    environment = {
+        "LC_ALL": "C.UTF-8",
+        "OPENBLAS_NUM_THREADS": "1",
+        "RUST_BACKTRACE": "0",
+        "TOKENIZERS_PARALLELISM": "false",
+    }
     if "LD_LIBRARY_PATH" in os.environ:
         environment["LD_LIBRARY_PATH"] = os.environ["LD_LIBRARY_PATH"]
     interpreter = _interpreter()
-    path = json.dumps([entry for entry in sys.path if os.path.isabs(entry)])
+    path = json.dumps([folder for folder in sys.path if os.path.isabs(folder)])
     limits = [str(number) for number in (seconds, memory, os.getpid())]
     try:
         return subprocess.Popen(
@@ -140,13 +137,16 @@ def _start(seconds, memory):
             start_new_session=True,
         )
     except OSError as problem:
-        told = f"{interpreter}: {problem.strerror} (errno {problem.errno})."
-    raise _unstartable(told)
+        raise _unstartable(f"{interpreter}: {problem.strerror} (errno {problem.errno}).") from None
 
 
 def _talk(process, parts, answer, step, deadline):
-    """Send the parts and take the answer until the child has ended or the deadline has passed."""
+    """Send the parts and take the answer until the child has ended or the deadline has passed.
+
+    Returns the end of what it wrote to stderr.
+    """
     parts = [memoryview(part) for part in reversed(parts) if part]
+    complaint = b""
     with selectors.DefaultSelector() as pipes:
         for pipe in (process.stdin, process.stdout, process.stderr):
             os.set_blocking(pipe.fileno(), False)
@@ -158,100 +158,26 @@ def _talk(process, parts, answer, step, deadline):
                 continue
             for key, _ in pipes.select(_POLL_SECONDS):
                 if key.fileobj is process.stdin:
-                    open_still = _send(key.fd, parts)
+                    more = _send(key.fd, parts)
                 else:
-                    data = os.read(key.fd, _READ_BYTES)
-                    open_still = bool(data)
-                    (answer.take if key.fileobj is process.stdout else answer.take_complaint)(data)
-                if not open_still:
+                    more = data = os.read(key.fd, _PIECE_BYTES)
+                    if key.fileobj is process.stdout:
+                        answer.take(data)
+                    else:
+                        complaint = (complaint + data)[-_PIECE_BYTES:]
+                if not more:
                     pipes.unregister(key.fileobj)
                     key.fileobj.close()
+    return complaint
 
 
 def _send(descriptor, parts):
-    """Write what fits of the parts, of which the last is next; return whether there is more to write."""
+    """Write what fits of the parts, the last one first; return whether there is more to write."""
     try:
-        sent = os.write(descriptor, parts[-1][:_READ_BYTES])
+        sent = os.write(descriptor, parts[-1][:_PIECE_BYTES])
     except BrokenPipeError:
         return False
     parts[-1] = parts[-1][sent:]
     if not parts[-1]:
         parts.pop()
     return bool(parts)
-
-
-class _Answer:
-    """What the child has said so far; nothing of it is taken unseen."""
-
-    def __init__(self, limit):
-        self.pieces = {}
-        self.count = None
-        self.ready = False
-        self.refusal = None
-        self.complaint = b""
-        self._left = limit
-        self._rest = b""
-
-    @property
-    def share(self):
-        return len(self.pieces) / self.count if self.count else 0.0
-
-    def take_complaint(self, data):
-        self.complaint = (self.complaint + data)[-_READ_BYTES:]
-
-    def take(self, data):
-        self._left -= len(data)
-        *lines, self._rest = (self._rest + data).split(b"\n")
-        try:
-            for line in lines:
-                self._read(json.loads(line.decode("utf-8")))
-            if self._left < 0 or len(self._rest) > _LINE_LIMIT:
-                raise ValueError
-        except (ValueError, TypeError, LookupError, RecursionError):
-            self.refusal = None
-            refused = _unloadable("Its reader gave an answer that cannot be used.")
-        else:
-            return
-        raise refused
-
-    def _read(self, said):
-        if said == "ready":
-            self.ready = True
-        elif isinstance(said, dict):
-            self.refusal = _rebuilt(**said)
-        elif isinstance(said, int):
-            self.count = _in_range(said, vocabulary.ENTRIES_LIMIT + 1)
-        else:
-            for token_id, kind, piece, text in zip(*said, strict=True):
-                self._add(token_id, _KINDS[_in_range(kind, len(_KINDS))], piece, text)
-
-    def _add(self, token_id, kind, piece, text):
-        if _in_range(token_id, vocabulary.ENTRIES_LIMIT) in self.pieces or len(self.pieces) >= self.count:
-            raise ValueError
-        text = piece if text is None else text
-        for said in (piece, text):
-            # What cannot be encoded (half a surrogate pair) is a ValueError as well.
-            if len(said.encode("utf-8")) > vocabulary.PIECE_LIMIT or "\0" in said:
-                raise ValueError
-        label = "##" + text if kind == "continuation" else text
-        self.pieces[token_id] = Piece(piece, label, kind, text)
-
-
-def _in_range(number, end):
-    if type(number) is not int or not 0 <= number < end:
-        raise ValueError
-    return number
-
-
-def _rebuilt(refusal, message, detail, hint):
-    """Return a refusal of the child as one of ours; only the classes of errors.py are taken."""
-    kind = vars(errors)[refusal]
-    if not issubclass(kind, HypercubeError):
-        raise TypeError
-    message, detail, hint = (
-        text and text.replace("\0", "")[:_TEXT_LIMIT].encode("utf-8", "replace").decode()
-        for text in (message, detail, hint)
-    )
-    rebuilt = kind.__new__(kind)
-    HypercubeError.__init__(rebuilt, message, detail=detail, hint=hint)
-    return rebuilt

@@ -9,7 +9,7 @@ import json
 import re
 from typing import NamedTuple
 
-from hypercube import boundary, bulk, catalog, classify, matrix, queries, sources, vocabulary, weights
+from hypercube import apart, boundary, bulk, catalog, classify, matrix, queries, sources, vocabulary, weights
 from hypercube.errors import CorruptFile, InvalidArgument, NameTaken, PostconditionFailed, TooMany
 from hypercube.store import store_bytes
 
@@ -100,7 +100,7 @@ def _plan(found, files, name, owner, neighbors, allowed):
         if roles[tensor.name] == "token_embedding" and len(tensor.shape) == 2 and tensor.bytes
     ]
     has_tokenizer = "tokenizer.json" in small or "vocab.txt" in small
-    pieces = vocabulary.parse(small) if tables or has_tokenizer else {}
+    pieces = apart.read_vocabulary(small, step=boundary.tick) if tables or has_tokenizer else {}
     needed = max(pieces, default=-1) + 1
     embedding = _choose_embedding(tensors, roles, tables, needed, notes)
     rows = embedding.shape[0] if embedding is not None else needed

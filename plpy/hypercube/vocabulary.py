@@ -9,12 +9,18 @@ import json
 import re
 from typing import NamedTuple
 
+from hypercube.components import HINT, PIECE_LIMIT, components, require_bounded, require_merges
 from hypercube.errors import CorruptFile, NotSupported, SourceMissing, TooMany
 
 ENTRIES_LIMIT = 4_000_000
 _BYTE_PIECE = re.compile(r"<0x[0-9A-Fa-f]{2}>")
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _UNUSED_PIECE = re.compile(r"[\[<]unused_?\d+[\]>]")
-_HINT = "Fetch the file again; it has to be one that the tokenizers library loads."
+_SETTINGS_LIMIT = 4 << 20
+_STEP_ENTRIES = 4096
+_NO_UNKNOWN_TOKEN = re.compile(
+    r"Missing .* token from the vocabulary|`unk_id` is missing|Unk token .* not found", re.DOTALL
+)
 
 
 class Piece(NamedTuple):
@@ -26,24 +32,35 @@ class Piece(NamedTuple):
     text: str
 
 
-def parse(files):
+def _silent(fraction):
+    pass
+
+
+def parse(files, step=_silent):
     """Return the vocabulary as a dict of token id to Piece.
 
     Parameters
     ----------
     files : dict of str to bytes
         The small files of the model.
+    step : callable, optional
+        Called every few thousand entries, but not while JSON is read: `apart` is for strangers' files.
 
     Raises
     ------
     SourceMissing
         Neither tokenizer.json nor vocab.txt is there.
     CorruptFile
-        The file is not JSON, an id is not a count, or two tokens have one id.
+        The file is not JSON, an id is not a count, two tokens have one id, or a merge
+        is not one of two tokens of the vocabulary into a third.
+    TooMany
+        An id, a piece or what a normalizer makes of a text would be too large.
     """
     if "tokenizer.json" in files:
         settings = _read_json(files["tokenizer.json"])
         entries = _entries(settings)
+        require_bounded(settings)
+        require_merges(settings["model"], step)
         style = _style(settings, entries)
         special = {
             token["content"]
@@ -54,30 +71,41 @@ def parse(files):
         }
     elif "vocab.txt" in files:
         style, special = "wordpiece", {"[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"}
-        entries = list(zip(_lines(files["vocab.txt"]), range(ENTRIES_LIMIT), strict=False))
+        entries = [(piece, token_id) for token_id, piece in enumerate(_lines(files["vocab.txt"]))]
     else:
         raise SourceMissing(
             "the model has a token embedding but no tokenizer",
             hint="Put its tokenizer.json (or vocab.txt) beside the .safetensors file.",
         )
-    return {token_id: _read_piece(piece, style, special) for piece, token_id in _checked(entries)}
+    pieces = {}
+    for place, (piece, token_id) in enumerate(_checked(entries, step)):
+        if place % _STEP_ENTRIES == 0:
+            step(0.5 + 0.5 * place / len(entries))
+        pieces[token_id] = _read_piece(piece, style, special)
+        longest = max(pieces[token_id].piece, pieces[token_id].text, key=len)
+        if len(longest) * 4 > PIECE_LIMIT and len(longest.encode()) > PIECE_LIMIT:
+            raise TooMany(
+                f"token {token_id} of the tokenizer has {len(longest.encode())} bytes,"
+                f" at most {PIECE_LIMIT} are read"
+            )
+    return pieces
 
 
 def _read_json(content):
     try:
         settings = json.loads(content.decode("utf-8"))
     except (ValueError, RecursionError):
-        raise CorruptFile("tokenizer.json is not JSON in UTF-8", hint=_HINT) from None
+        raise CorruptFile("tokenizer.json is not JSON in UTF-8", hint=HINT) from None
     if not isinstance(settings, dict) or not isinstance(settings.get("model"), dict):
-        raise CorruptFile("tokenizer.json has no model", hint=_HINT)
+        raise CorruptFile("tokenizer.json has no model", hint=HINT)
     return settings
 
 
 def _lines(content):
     try:
-        return content.decode("utf-8").removesuffix("\n").split("\n")
+        return content.decode("utf-8").replace("\r\n", "\n").removesuffix("\n").split("\n")
     except UnicodeDecodeError:
-        raise CorruptFile("vocab.txt is not UTF-8", hint=_HINT) from None
+        raise CorruptFile("vocab.txt is not UTF-8", hint=HINT) from None
 
 
 def _entries(settings):
@@ -97,47 +125,40 @@ def _entries(settings):
         )
     added = settings.get("added_tokens") or []
     if not isinstance(added, list) or not all(isinstance(token, dict) for token in added):
-        raise CorruptFile("added_tokens in tokenizer.json is not a list of objects", hint=_HINT)
+        raise CorruptFile("added_tokens in tokenizer.json is not a list of objects", hint=HINT)
     return entries + [(token.get("content"), token.get("id")) for token in added]
 
 
-def _checked(entries):
+def _checked(entries, step):
     if len(entries) > ENTRIES_LIMIT:
         raise TooMany(f"the tokenizer has {len(entries)} entries, at most {ENTRIES_LIMIT} are read")
     owner = {}
-    for piece, token_id in entries:
-        if not isinstance(piece, str) or type(token_id) is not int or not 0 <= token_id < 2**31:
+    for place, (piece, token_id) in enumerate(entries):
+        if place % _STEP_ENTRIES == 0:
+            step(0.25 + 0.25 * place / len(entries))
+        if not isinstance(piece, str) or type(token_id) is not int or token_id < 0:
             raise CorruptFile(
-                f"the tokenizer has an entry {piece!r:.60} with the id {token_id!r:.30}", hint=_HINT
+                f"the tokenizer has an entry {piece!r:.60} with the id {token_id!r:.30}", hint=HINT
+            )
+        if token_id >= ENTRIES_LIMIT:
+            raise TooMany(
+                f"the tokenizer has the token id {token_id!r:.30}, at most {ENTRIES_LIMIT} tokens are read"
             )
         if owner.setdefault(token_id, piece) != piece:
             raise CorruptFile(
                 f"two tokens have the id {token_id}: {owner[token_id]!r:.60} and {piece!r:.60}",
-                hint=_HINT,
+                hint=HINT,
             )
-        if any(0xD800 <= ord(character) < 0xE000 for character in piece):
-            raise CorruptFile(f"token {token_id} of the tokenizer is not valid Unicode", hint=_HINT)
+        if not piece.isascii() and _SURROGATE.search(piece):
+            raise CorruptFile(f"token {token_id} of the tokenizer is not valid Unicode", hint=HINT)
     return [(piece, token_id) for token_id, piece in owner.items()]
-
-
-def _types(node):
-    """Return the types of a component of tokenizer.json and of those inside it."""
-    found = set()
-    stack = [node]
-    while stack:
-        node = stack.pop()
-        if isinstance(node, dict):
-            found.add(str(node.get("type")))
-            stack.extend(node.values())
-        elif isinstance(node, list):
-            stack.extend(node)
-    return found
 
 
 def _style(settings, entries):
     """Say how the tokenizer marks where words begin, or "plain" where it does not."""
     model = settings["model"]
-    types = _types([settings.get("pre_tokenizer"), settings.get("decoder"), settings.get("normalizer")])
+    parts = [settings.get("pre_tokenizer"), settings.get("decoder"), settings.get("normalizer")]
+    types = {str(part.get("type")) for part in components(parts)}
     if model.get("type") == "WordPiece" or model.get("continuing_subword_prefix") == "##":
         return "wordpiece"
     if "ByteLevel" in types:
@@ -207,8 +228,21 @@ def _read_piece(piece, style, special):
     return Piece(shown, "##" + text, "continuation", text)
 
 
+def _ask_library(failure, call, *args, **options):
+    """Call the tokenizers library; what it raises is a refusal.
+
+    A panic arrives as a BaseException.  No statement runs in there whose cancel could be lost.
+    """
+    try:
+        return call(*args, **options)
+    except BaseException as problem:
+        if not isinstance(problem, Exception) and type(problem).__name__ != "PanicException":
+            raise
+        raise CorruptFile(failure, detail=str(problem).replace("\0", "")[:500], hint=HINT) from None
+
+
 def load(files):
-    """Return the tokenizers.Tokenizer of a model, without truncation and padding.
+    """Return the tokenizers.Tokenizer of a model, without truncation, padding and post-processing.
 
     Raises
     ------
@@ -217,29 +251,36 @@ def load(files):
     """
     import tokenizers
 
-    try:
-        if "tokenizer.json" in files:
-            tokenizer = tokenizers.Tokenizer.from_buffer(files["tokenizer.json"])
-        else:
-            tokenizer = _wordpiece(_lines(files["vocab.txt"]), files)
-    # The library raises plain Exception; there is no statement in here whose cancel could be lost.
-    except Exception as problem:  # noqa: BLE001
-        raise CorruptFile("the tokenizer cannot be loaded", detail=str(problem)[:500], hint=_HINT) from None
+    failure = "the tokenizer cannot be loaded"
+    if "tokenizer.json" in files:
+        tokenizer = _ask_library(failure, tokenizers.Tokenizer.from_buffer, files["tokenizer.json"])
+    else:
+        pieces = _lines(files["vocab.txt"])
+        tokenizer = _ask_library(failure, _wordpiece, pieces, _says_lower(files, pieces))
     tokenizer.no_truncation()
     tokenizer.no_padding()
+    # A template could repeat a text any number of times; here it has nothing to add.
+    tokenizer.post_processor = None
     return tokenizer
 
 
-def _wordpiece(pieces, files):
+def _says_lower(files, pieces):
+    """Return whether a vocab.txt is of lower-case text, as tokenizer_config.json says or as it looks."""
+    settings = files.get("tokenizer_config.json", b"{}")
+    if len(settings) > _SETTINGS_LIMIT:
+        raise TooMany(f"tokenizer_config.json has {len(settings)} bytes, at most {_SETTINGS_LIMIT} are read")
+    try:
+        said = json.loads(settings).get("do_lower_case")
+    except (ValueError, AttributeError, RecursionError):
+        said = None
+    looks = not any(piece != piece.lower() and not piece.startswith("[") for piece in pieces)
+    return said if isinstance(said, bool) else looks
+
+
+def _wordpiece(pieces, lower):
     """Return the tokenizer of a BERT-like vocab.txt."""
     import tokenizers
 
-    lower = not any(piece != piece.lower() and not piece.startswith("[") for piece in pieces)
-    try:
-        said = json.loads(files.get("tokenizer_config.json", b"{}")).get("do_lower_case")
-    except (ValueError, AttributeError, RecursionError):
-        said = None
-    lower = said if isinstance(said, bool) else lower
     vocab = {piece: token_id for token_id, piece in enumerate(pieces)}
     tokenizer = tokenizers.Tokenizer(
         tokenizers.models.WordPiece(vocab, unk_token="[UNK]", max_input_chars_per_word=100)
@@ -251,19 +292,39 @@ def _wordpiece(pieces, files):
 
 def unknown_id(files, tokenizer):
     """Return the id that stands for what cannot be spelled, or None."""
-    if "tokenizer.json" not in files:
-        return tokenizer.token_to_id("[UNK]")
-    model = _read_json(files["tokenizer.json"])["model"]
-    if type(model.get("unk_id")) is int:
-        return model["unk_id"]
-    return tokenizer.token_to_id(model["unk_token"]) if isinstance(model.get("unk_token"), str) else None
+    model = tokenizer.model
+    if hasattr(model, "unk_token"):
+        return tokenizer.token_to_id(model.unk_token) if model.unk_token is not None else None
+    # Unigram shows it only in its state, which unlike the file holds nothing else that could be large.
+    state = _ask_library("the tokenizer cannot be loaded", model.__getstate__)
+    return json.loads(state)["unk_id"]
 
 
 def spell(tokenizer, word):
-    """Return the token ids of a word as it stands inside a sentence, after a space."""
-    encoding = tokenizer.encode(word, add_special_tokens=False)
-    if encoding.tokens and encoding.tokens[0][:1] not in ("▁", "Ġ"):
-        after_space = tokenizer.encode(" " + word, add_special_tokens=False)
-        if after_space.tokens and after_space.tokens[0][:1] in ("▁", "Ġ"):
-            encoding = after_space
-    return encoding.ids
+    """Return the token ids of a word as it stands inside a sentence, after a space.
+
+    Empty where the word cannot be spelled and the vocabulary has no unknown token.
+
+    Raises
+    ------
+    CorruptFile
+        The library fails at the word.
+    """
+    ids, begins_word = _encode(tokenizer, word)
+    if ids and not begins_word:
+        after_space, begins_word = _encode(tokenizer, " " + word)
+        if begins_word:
+            ids = after_space
+    return ids
+
+
+def _encode(tokenizer, text):
+    """Return the token ids of a text, and whether its first piece is marked as the beginning of a word."""
+    failure = "the tokenizer cannot spell a word"
+    try:
+        encoding = _ask_library(failure, tokenizer.encode, text, add_special_tokens=False)
+    except CorruptFile as refusal:
+        if _NO_UNKNOWN_TOKEN.search(refusal.detail):
+            return [], False
+        raise
+    return encoding.ids, bool(encoding.tokens) and encoding.tokens[0][:1] in ("▁", "Ġ")

@@ -1,5 +1,8 @@
 """What an ingest refuses: its own SQLSTATE, a hint, and nothing left behind."""
 
+import os
+import time
+
 import psycopg
 import pytest
 
@@ -100,6 +103,17 @@ class TestRefusals:
         source = write_model(sources / "m", vectors(30), tokenizer_json=told)
         refused(psycopg.errors.DataCorrupted, "two tokens", source)
 
+    def test_an_id_that_would_fill_the_disk(self, refused, sources):
+        told = tokenizer(["[UNK]", *words(29)])
+        told["model"]["vocab"]["far"] = 300_000_000
+        source = write_model(sources / "m", vectors(30), tokenizer_json=told)
+        refused(psycopg.errors.ProgramLimitExceeded, "at most 4000000", source)
+
+    def test_a_file_name_that_is_no_text(self, refused, sources):
+        write_model(sources / "m", vectors(30))
+        os.rename(sources / "m" / "model.safetensors", os.fsencode(sources / "m") + b"/mod\xffel.safetensors")
+        refused(psycopg.errors.DataCorrupted, "not printable UTF-8", f"{sources}/m")
+
     @pytest.mark.parametrize("neighbors", [0, -1, 257, None])
     def test_neighbors_out_of_range(self, refused, sources, neighbors):
         source = write_model(sources / "m", vectors(30))
@@ -126,3 +140,45 @@ class TestRefusals:
             assert db.execute("SELECT 1").fetchone() == (1,)
         assert server.pid == before
         assert "terminated by signal" not in server.log
+
+
+class TestTokenizers:
+    """A tokenizer is read by a child process: what would end a backend ends only that."""
+
+    HOSTILE = {
+        "a panic while panicking": {
+            "type": "BPE", "vocab": {"a": 0, "é": 1, "aé": 2, "b": 3}, "merges": ["a é"],
+            "continuing_subword_prefix": "a",
+        },
+        "a merge of one part": {"type": "BPE", "vocab": {"a": 0, "b": 1, "ab": 2}, "merges": [["a"]]},
+        "an unknown model": {"type": "Nothing", "vocab": {"a": 0}},
+    }  # fmt: skip
+
+    @pytest.mark.parametrize("what", HOSTILE)
+    def test_a_model_that_breaks_the_library_is_refused(self, server, own, sources, what):
+        before = server.pid, row_counts(own)
+        told = tokenizer(["a"]) | {"model": self.HOSTILE[what], "added_tokens": []}
+        source = write_model(sources / "m", vectors(30), tokenizer_json=told)
+        with pytest.raises((psycopg.errors.DataCorrupted, psycopg.errors.FeatureNotSupported)):
+            ingest(own, source)
+        assert (server.pid, row_counts(own)) == before
+        assert "terminated by signal" not in server.log
+
+    def test_a_memory_bomb_is_refused(self, server, own, sources):
+        told = tokenizer(["[UNK]", *words(29)])
+        grow = {"type": "Replace", "pattern": {"String": "a"}, "content": "a" * 10}
+        told["normalizer"] = {"type": "Sequence", "normalizers": [grow] * 9}
+        source = write_model(sources / "m", vectors(30), tokenizer_json=told)
+        with pytest.raises(psycopg.errors.ProgramLimitExceeded, match="too long"):
+            ingest(own, source)
+        assert "terminated by signal" not in server.log
+
+    def test_a_cancel_ends_the_child_too(self, own, sources):
+        path = sources / "m" / "tokenizer.json"
+        source = write_model(sources / "m", vectors(30))
+        path.write_text('{"model": {"type": "BPE", "vocab": {}, "zz": [' + "[]," * 10_000_000 + "[]]}}")
+        own.execute("SET statement_timeout = '1s'")
+        began = time.monotonic()
+        with pytest.raises(psycopg.errors.QueryCanceled):
+            ingest(own, source)
+        assert time.monotonic() - began < 2.0
