@@ -77,7 +77,7 @@ state_dir() {
         mkdir -m 755 "$link"
         if ! enterable_by_all "$link"; then
             rmdir "$link"
-            state=$(mktemp -d /var/tmp/hypercube.XXXXXXXX)
+            state=$(mktemp -d /var/lib/hypercube.XXXXXXXX)
             chmod 755 "$state"
             ln -s "$state" "$link"
         fi
