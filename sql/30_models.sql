@@ -52,7 +52,9 @@ COMMENT ON TYPE hypercube.ingest_report
     IS 'what an ingest counted: chunks and compositions are those that were new, seconds has one entry a stage';
 
 
-CREATE FUNCTION hypercube.ingest(source text, name text DEFAULT NULL, neighbors integer DEFAULT 16)
+CREATE FUNCTION hypercube.ingest(
+        source text, name text DEFAULT NULL, neighbors integer DEFAULT 16, store text DEFAULT 'all',
+        tokenizer text DEFAULT NULL)
     RETURNS SETOF hypercube.ingest_report
     ROWS 1
     LANGUAGE plpython3u
@@ -62,10 +64,10 @@ CREATE FUNCTION hypercube.ingest(source text, name text DEFAULT NULL, neighbors 
     SET search_path = pg_catalog, pg_temp
 AS $python$
 from hypercube import api
-return api.ingest(source, name, neighbors)
+return api.ingest(source, name, neighbors, store, tokenizer)
 $python$;
 
-COMMENT ON FUNCTION hypercube.ingest(text, text, integer)
+COMMENT ON FUNCTION hypercube.ingest(text, text, integer, text, text)
     IS 'stores the model found in a folder or safetensors file of the server, with its vocabulary, relations and map; all or nothing';
 
 
@@ -128,6 +130,9 @@ SELECT
     t.tensors,
     t.parameters,
     t.bytes,
+    coalesce(h.stored_bytes, 0) AS stored_bytes,
+    coalesce(h.shared_bytes, 0) AS shared_bytes,
+    t.classified_share,
     p.components,
     p.neighbor_preservation,
     p.quality_score,
@@ -141,14 +146,35 @@ LEFT JOIN (
         s.model_id,
         count(*) AS tensors,
         sum(s.elements)::bigint AS parameters,
-        sum(s.bytes)::bigint AS bytes
+        sum(s.bytes)::bigint AS bytes,
+        (avg(CASE WHEN s.role = 'other' THEN 0 ELSE 1 END))::real AS classified_share
     FROM hypercube.tensor AS s
     GROUP BY s.model_id
 ) AS t ON t.model_id = m.id
+LEFT JOIN (
+    SELECT
+        held.model_id,
+        sum(held.size)::bigint AS stored_bytes,
+        sum(held.size) FILTER (WHERE held.models > 1)::bigint AS shared_bytes
+    FROM (
+        SELECT DISTINCT
+            s.model_id,
+            c.digest,
+            c.size,
+            -- Distinct models of a chunk, which a window cannot count in one go.
+            dense_rank() OVER (PARTITION BY c.digest ORDER BY s.model_id)
+            + dense_rank() OVER (PARTITION BY c.digest ORDER BY s.model_id DESC) - 1 AS models
+        FROM hypercube.tensor AS s
+        JOIN hypercube.tensor_chunk AS piece ON piece.tensor_digest = s.digest
+        JOIN hypercube.chunk AS c ON c.digest = piece.chunk_digest
+        WHERE s.stored
+    ) AS held
+    GROUP BY held.model_id
+) AS h ON h.model_id = m.id
 LEFT JOIN hypercube.projection_metadata AS p ON p.model_id = m.id AND p.tensor_name = m.embedding;
 
 COMMENT ON VIEW hypercube.model_overview
-    IS 'one row a model: size, shape, quality of its map, owner';
+    IS 'one row a model: size, bytes stored and shared with other models, quality of its map, owner';
 
 
 CREATE VIEW hypercube.tensor_overview
@@ -171,6 +197,7 @@ SELECT
     t.deviation,
     t.stored,
     t.skipped,
+    t.scaling,
     encode(t.digest, 'hex') AS digest
 FROM hypercube.tensor AS t
 JOIN hypercube.model AS m ON m.id = t.model_id;

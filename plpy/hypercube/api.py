@@ -24,11 +24,91 @@ def disallow_source(path):
 
 
 @entry
-def ingest(source, name, neighbors):
+def allow_target(path):
+    """Allow a folder of the server to be written to."""
+    from hypercube import models
+
+    return models.allow_target(path)
+
+
+@entry
+def disallow_target(path):
+    """Take back allow_target."""
+    from hypercube import models
+
+    return models.disallow_target(path)
+
+
+@entry
+def ingest(source, name, neighbors, store, tokenizer):
     """Store the model found at a path of the server."""
     from hypercube import ingest as job
 
-    return [job.ingest(source, name, neighbors)]
+    return [job.ingest(source, name, neighbors, store, tokenizer)]
+
+
+@entry
+def ingest_upload(name, neighbors, store, tokenizer):
+    """Store the model whose files were uploaded."""
+    from hypercube import ingest as job
+
+    return [job.ingest_upload(name, neighbors, store, tokenizer)]
+
+
+@entry
+def upload_begin(name, path):
+    """Begin the upload of a file."""
+    from hypercube import uploads
+
+    return uploads.begin(name, path)
+
+
+@entry
+def upload_part(upload_id, ordinal, data):
+    """Store a part of a file."""
+    from hypercube import uploads
+
+    uploads.part(upload_id, ordinal, data)
+
+
+@entry
+def upload_finish(upload_id, digest):
+    """Check that a file is whole."""
+    from hypercube import uploads
+
+    return uploads.finish(upload_id, digest)
+
+
+@entry
+def upload_cancel(name):
+    """Remove the uploads of a model."""
+    from hypercube import uploads
+
+    return uploads.cancel(name)
+
+
+@entry
+def verify_model(model):
+    """Recompute every digest of a model."""
+    from hypercube import archive
+
+    return archive.verify_model(model)
+
+
+@entry
+def export_model(model, directory):
+    """Write the files of a model as they were."""
+    from hypercube import archive
+
+    return archive.export_model(model, directory)
+
+
+@entry
+def model_diff(a, b):
+    """Compare two models tensor by tensor."""
+    from hypercube import differences
+
+    return differences.model_diff(a, b)
 
 
 @entry

@@ -62,14 +62,15 @@ def store_tensors(model_id, tensors):
     boundary.write(
         "INSERT INTO hypercube.tensor"
         " (model_id, name, role, layer, dtype, shape, elements, file, byte_offset, bytes, digest,"
-        "  nan_count, inf_count, zero_count, minimum, maximum, mean, deviation, stored, skipped)"
+        "  nan_count, inf_count, zero_count, minimum, maximum, mean, deviation, stored, skipped, scaling)"
         " SELECT $1, name, role, layer, dtype, shape, elements, file, byte_offset, bytes,"
-        "  decode(digest, 'hex'), nan_count, inf_count, zero_count, minimum, maximum, mean, deviation, true,"
-        "  skipped"
+        "  decode(digest, 'hex'), nan_count, inf_count, zero_count, minimum, maximum, mean, deviation,"
+        "  stored, skipped, scaling"
         " FROM jsonb_to_recordset($2) AS t ("
         "  name text, role text, layer smallint, dtype text, shape bigint[], elements bigint, file text,"
         "  byte_offset bigint, bytes bigint, digest text, nan_count bigint, inf_count bigint,"
-        "  zero_count bigint, minimum float8, maximum float8, mean float8, deviation float8, skipped text)",
+        "  zero_count bigint, minimum float8, maximum float8, mean float8, deviation float8, stored boolean,"
+        "  skipped text, scaling text)",
         types=("int", "jsonb"),
         args=(model_id, json.dumps(tensors)),
     )
@@ -218,7 +219,8 @@ def drop_tensor_bytes(tensor_digest):
     """Delete the chunks of a tensor that no model has any more; return how many, and their bytes."""
     pieces = boundary.rows(
         "DELETE FROM hypercube.tensor_chunk AS piece WHERE piece.tensor_digest = $1"
-        " AND NOT EXISTS (SELECT FROM hypercube.tensor AS t WHERE t.digest = piece.tensor_digest)"
+        " AND NOT EXISTS (SELECT FROM hypercube.tensor AS t"
+        "  WHERE t.digest = piece.tensor_digest AND t.stored)"
         " RETURNING chunk_digest",
         types=("bytea",),
         args=(tensor_digest,),

@@ -45,6 +45,27 @@ def add_allowed_source(path, role):
     )
 
 
+def allowed_targets():
+    """Return the folders that models may be written to."""
+    return [row["path"] for row in boundary.rows("SELECT path FROM hypercube.allowed_target ORDER BY path")]
+
+
+def add_allowed_target(path, role):
+    """Allow a folder; again is no error."""
+    boundary.write(
+        "INSERT INTO hypercube.allowed_target (path, added_by) VALUES ($1, $2) ON CONFLICT DO NOTHING",
+        types=("text", "name"),
+        args=(path, role),
+    )
+
+
+def remove_allowed_target(path):
+    """Return whether the folder was allowed; it no longer is."""
+    return boundary.write(
+        "DELETE FROM hypercube.allowed_target WHERE path = $1", types=("text",), args=(path,)
+    )
+
+
 def remove_allowed_source(path):
     """Return whether the folder was allowed; it no longer is."""
     return boundary.write(
@@ -72,7 +93,8 @@ def find_model(model):
     """Return the model that a name, the session or the catalogue decides on, with its embedding."""
     return boundary.rows(
         "SELECT m.id, m.name, m.owner, m.dimension, m.vocabulary_size, m.embedding, m.neighbors,"
-        " m.created_at::text AS created_at, t.digest, t.dtype"
+        " m.created_at::text AS created_at, m.tokenizer, m.root,"
+        " t.digest, t.dtype, t.stored, t.scaling"
         " FROM hypercube._find_model($1) AS m"
         " LEFT JOIN hypercube.tensor AS t ON t.model_id = m.id AND t.name = m.embedding",
         types=("text",),
@@ -96,13 +118,14 @@ def create_model(fields):
     """Insert a model from a dict of its columns and return its id."""
     return boundary.rows(
         "INSERT INTO hypercube.model"
-        " (name, architecture, dimension, vocabulary_size, embedding, neighbors, root, config, metadata,"
-        "  licence, owner)"
-        " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) RETURNING id",
-        types=("text", "text", "int", "int", "text", "int", "bytea", "jsonb", "jsonb", "text", "name"),
+        " (name, architecture, dimension, vocabulary_size, embedding, tokenizer, neighbors, root, config,"
+        "  metadata, licence, owner)"
+        " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) RETURNING id",
+        types=(*["text"] * 2, *["int"] * 2, *["text"] * 2, "int", "bytea", *["jsonb"] * 2, "text", "name"),
         args=(
             fields["name"], fields["architecture"], fields["dimension"], fields["vocabulary_size"],
-            fields["embedding"], fields["neighbors"], fields["root"], fields["config"], fields["metadata"],
+            fields["embedding"],
+            fields["tokenizer"], fields["neighbors"], fields["root"], fields["config"], fields["metadata"],
             fields["licence"], fields["owner"],
         ),
     )[0]["id"]  # fmt: skip
@@ -111,24 +134,35 @@ def create_model(fields):
 def vocabulary_digests(model_id):
     """Return the digests of the files that a tokenizer is made from, in a fixed order."""
     found = boundary.rows(
-        "SELECT digest FROM hypercube.model_file"
-        " WHERE model_id = $1 AND path IN ('tokenizer.json', 'vocab.txt', 'tokenizer_config.json')"
-        " ORDER BY path",
+        "SELECT f.digest FROM hypercube.model AS m"
+        " JOIN hypercube.model_file AS f ON f.model_id = m.id"
+        "  AND f.path IN (m.tokenizer, 'tokenizer_config.json')"
+        " WHERE m.id = $1 ORDER BY f.path",
         types=("int",),
         args=(model_id,),
     )
     return tuple(row["digest"] for row in found)
 
 
-def vocabulary_files(model_id):
-    """Return the files that a tokenizer is made from, as a dict of path to bytes."""
+def files(model_id):
+    """Return the small files of a model: a dict of path to (content, digest)."""
     found = boundary.rows(
-        "SELECT path, content FROM hypercube.model_file"
-        " WHERE model_id = $1 AND path IN ('tokenizer.json', 'vocab.txt', 'tokenizer_config.json')",
+        "SELECT path, content, digest FROM hypercube.model_file WHERE model_id = $1 ORDER BY path",
         types=("int",),
         args=(model_id,),
     )
-    return {row["path"]: row["content"] for row in found}
+    return {row["path"]: (row["content"], row["digest"]) for row in found}
+
+
+def tensors(model_id, names=None):
+    """Return the tensors of a model, those of some names if they are given."""
+    found = boundary.rows(
+        "SELECT name, dtype, shape, elements, file, byte_offset, bytes, digest, stored FROM hypercube.tensor"
+        " WHERE model_id = $1 AND ($2 IS NULL OR name = ANY ($2)) ORDER BY file, byte_offset, name",
+        types=("int", "text[]"),
+        args=(model_id, names),
+    )
+    return [{**row, "shape": tuple(row["shape"])} for row in found]
 
 
 def chunk_count(tensor_digest):
@@ -150,6 +184,17 @@ def read_chunks(tensor_digest, first, last):
         args=(tensor_digest, first, last),
     )
     return [row["data"] for row in found]
+
+
+def read_pieces(tensor_digest, first, last):
+    """Return ordinal, chunk digest and data of the chunks first to last; None for data that is gone."""
+    return boundary.rows(
+        "SELECT piece.ordinal, piece.chunk_digest, c.data FROM hypercube.tensor_chunk AS piece"
+        " LEFT JOIN hypercube.chunk AS c ON c.digest = piece.chunk_digest"
+        " WHERE piece.tensor_digest = $1 AND piece.ordinal BETWEEN $2 AND $3",
+        types=("bytea", "int", "int"),
+        args=(tensor_digest, first, last),
+    )
 
 
 def sample_chunks(model_id, count):

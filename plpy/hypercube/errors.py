@@ -2,7 +2,10 @@
 
 * HypercubeError                58000
   + UnknownToken                42704  undefined_object
+  + UnknownUpload               42704
   + NameTaken                   42710  duplicate_object
+  + FileExists                  58P02  duplicate_file
+  + NotWritten                  58030  io_error
   + InvalidArgument             22023  invalid_parameter_value
   + SourceMissing               58P01  undefined_file
   + NotAllowed                  42501  insufficient_privilege
@@ -39,6 +42,41 @@ class UnknownToken(HypercubeError):
             f'{"word" if len(words) == 1 else "words"} {named} not known to model "{model}"',
             hint="Look for a spelling with "
             "SELECT label FROM hypercube.token_overview WHERE model = '...' AND label ILIKE '...%'.",
+        )
+
+
+class UnknownUpload(HypercubeError):
+    """An upload that does not exist, or is somebody else's."""
+
+    sqlstate = "42704"
+
+    def __init__(self, upload_id):
+        super().__init__(
+            f"upload {'null' if upload_id is None else upload_id} does not exist",
+            hint="Begin one with SELECT hypercube.upload_begin(name, path).",
+        )
+
+
+class FileExists(HypercubeError):
+    """A file would have to be overwritten."""
+
+    sqlstate = "58P02"
+
+    def __init__(self, path):
+        super().__init__(
+            f'file "{path}" exists already', hint="Name an empty folder, or one that does not exist yet."
+        )
+
+
+class NotWritten(HypercubeError):
+    """The server could not write a file."""
+
+    sqlstate = "58030"
+
+    def __init__(self, path, problem):
+        super().__init__(
+            f'file "{path}" could not be written ({problem.strerror})',
+            hint="The folder has to be writable by the operating system user of the server, with room left.",
         )
 
 

@@ -7,34 +7,17 @@ whatever fails later takes the whole transaction with it.
 import contextlib
 import json
 import re
-from typing import NamedTuple
 
-from hypercube import apart, boundary, bulk, catalog, classify, matrix, queries, sources, vocabulary, weights
-from hypercube.errors import CorruptFile, InvalidArgument, NameTaken, PostconditionFailed, TooMany
+from hypercube import boundary, bulk, catalog, classify, scales, sources
+from hypercube.errors import InvalidArgument, NameTaken, PostconditionFailed
+from hypercube.plan import clean, read_plan
 from hypercube.store import store_bytes
 
 _BROKEN_LIMIT = 0.01
-_CONFIG_LIMIT = 4 << 20
+_STORES = ("all", "embeddings", "none")
 
 
-class Plan(NamedTuple):
-    """What was read and decided before anything is written."""
-
-    name: str
-    owner: str
-    neighbors: int
-    config: dict
-    files: dict
-    headers: list
-    tensors: list
-    roles: dict
-    pieces: dict
-    embedding: object
-    vocabulary_size: int
-    notes: list
-
-
-def ingest(source, name, neighbors):
+def ingest(source, name, neighbors, store, tokenizer):
     """Store the model at `source`; return the row of hypercube.ingest_report.
 
     Parameters
@@ -45,126 +28,51 @@ def ingest(source, name, neighbors):
         None takes the name of the folder, or of the file if one was named.
     neighbors : int
         How many relations each usable token gets, 1 to 256.
+    store : str
+        Whose bytes are kept: "all", "embeddings" (the token embedding and its
+        scale) or "none".
+    tokenizer : str or None
+        The file of the vocabulary, where it is not tokenizer.json or vocab.txt.
     """
-    if neighbors is None or not 1 <= neighbors <= 256:
-        raise InvalidArgument(f"neighbors is out of range: {neighbors}", hint="Store 1 to 256 neighbours.")
+    _check(neighbors, store)
     owner = boundary.caller()
     allowed = catalog.allowed_sources()
     found = sources.find(source, allowed)
-    name = _checked_name(name if name is not None else found.name)
-    catalog.lock_writers()
-    if catalog.model_exists(name):
-        raise NameTaken(name)
+    name = sources.checked_name(name if name is not None else found.name)
+    _reserve(name)
     with contextlib.ExitStack() as opened:
         files = [
             opened.enter_context(sources.OpenFile(found.folder, shard, allowed)) for shard in found.weights
         ]
-        plan = _plan(found, files, name, owner, neighbors, allowed)
-        return _run(plan, files)
+        small = sources.read_small_files(found, allowed, tokenizer)
+        return run(name, owner, neighbors, store, files, small, tokenizer, whole=found.whole)
 
 
-def _checked_name(name):
-    if not 1 <= len(name) <= 200 or not name.isprintable() or name != name.strip():
-        raise InvalidArgument(
-            "a model's name has 1 to 200 printable characters",
-            hint="Give one: hypercube.ingest(source, name => '...').",
-        )
-    return name
+def _check(neighbors, store):
+    if neighbors is None or not 1 <= neighbors <= 256:
+        raise InvalidArgument(f"neighbors is out of range: {neighbors}", hint="Store 1 to 256 neighbours.")
+    if store not in _STORES:
+        raise InvalidArgument(f'store cannot be "{store}"', hint="Use 'all', 'embeddings' or 'none'.")
 
 
-def _plan(found, files, name, owner, neighbors, allowed):
-    headers = [weights.read_header(file, step=boundary.tick) for file in files]
-    tensors = [tensor for header in headers for tensor in header.tensors]
-    seen = {}
-    for tensor in tensors:
-        if seen.setdefault(tensor.name, tensor.file) != tensor.file:
-            raise CorruptFile(
-                f'tensor "{tensor.name}" is in two files',
-                detail=f"In {seen[tensor.name]} and {tensor.file}.",
-                hint="If these are two models, name the file of one instead of the folder.",
-            )
-    small = sources.read_small_files(found, allowed)
-    if "model.safetensors.index.json" in small and found.whole:
-        weights.require_index(small["model.safetensors.index.json"], tensors, found.weights)
-    config = _config(small)
-    context = classify.Context.of([(tensor.name, tensor.shape) for tensor in tensors], config)
-    roles = {}
-    for tensor in tensors:
-        boundary.tick()
-        roles[tensor.name] = str(classify.classify(tensor.name, tensor.shape, context))
-
-    notes = []
-    tables = [
-        tensor
-        for tensor in tensors
-        if roles[tensor.name] == "token_embedding" and len(tensor.shape) == 2 and tensor.bytes
-    ]
-    has_tokenizer = "tokenizer.json" in small or "vocab.txt" in small
-    pieces = apart.read_vocabulary(small, step=boundary.tick) if tables or has_tokenizer else {}
-    needed = max(pieces, default=-1) + 1
-    embedding = _choose_embedding(tensors, roles, tables, needed, notes)
-    rows = embedding.shape[0] if embedding is not None else needed
-    if rows > vocabulary.ENTRIES_LIMIT:
-        raise TooMany(f"the vocabulary has {rows} tokens, at most {vocabulary.ENTRIES_LIMIT} are read")
-    if embedding is not None:
-        matrix.require_room(*embedding.shape, queries.matrix_limit())
-    return Plan(
-        name=name,
-        owner=owner,
-        neighbors=neighbors,
-        config=config,
-        files=small,
-        headers=list(zip(found.weights, headers, strict=True)),
-        tensors=tensors,
-        roles=roles,
-        pieces=pieces,
-        embedding=embedding,
-        vocabulary_size=rows,
-        notes=notes,
-    )
+def _reserve(name):
+    catalog.lock_writers()
+    if catalog.model_exists(name):
+        raise NameTaken(name)
 
 
-def _config(small):
-    if "config.json" not in small:
-        return {}
-    try:
-        if len(small["config.json"]) > _CONFIG_LIMIT:
-            raise ValueError(f"it is longer than {_CONFIG_LIMIT} bytes")
-        config = json.loads(small["config.json"].decode("utf-8"), parse_constant=lambda text: None)
-        if not isinstance(config, dict):
-            raise ValueError("it is not an object")
-        json.dumps(config, allow_nan=False)
-        return _clean(config)
-    except (ValueError, RecursionError) as problem:
-        raise CorruptFile(
-            "config.json is not a JSON object in UTF-8",
-            detail=str(problem)[:300],
-            hint="Fetch the file again.",
-        ) from None
+def ingest_upload(name, neighbors, store, tokenizer):
+    """Store the model whose files were uploaded under a name, and remove the uploads."""
+    from hypercube import parcels, uploads
 
-
-def _choose_embedding(tensors, roles, tables, needed, notes):
-    """Return the tensor that relations and projection come from, or None with a note.
-
-    The table of tokens; a model whose weights are tied may hold only its output head.
-    """
-    if not tables and needed:
-        tables = [
-            tensor
-            for tensor in tensors
-            if roles[tensor.name] == "output_head" and len(tensor.shape) == 2 and tensor.shape[0] >= needed
-        ]
-    if not tables:
-        notes.append("no token embedding was found: the model is stored without relations and projection")
-        return None
-    fitting = [tensor for tensor in tables if tensor.shape[0] >= needed]
-    if not fitting:
-        largest = max(tables, key=lambda tensor: tensor.shape[0])
-        raise CorruptFile(
-            f'the vocabulary has {needed} tokens, "{largest.name}" only {largest.shape[0]} rows',
-            hint="The tokenizer belongs to another model; fetch the one published with these weights.",
-        )
-    return min(fitting, key=lambda tensor: (tensor.shape[0] - needed, len(tensor.name), tensor.name))
+    _check(neighbors, store)
+    owner = boundary.caller()
+    name = sources.checked_name(name)
+    _reserve(name)
+    files, small = uploads.open_files(name, owner, tokenizer)
+    report = run(name, owner, neighbors, store, files, small, tokenizer, whole=True)
+    parcels.drop(name)
+    return report
 
 
 def _stage_costs(plan):
@@ -180,10 +88,17 @@ def _stage_costs(plan):
     }
 
 
-def _run(plan, files):
+def run(name, owner, neighbors, store, files, small, tokenizer, *, whole):
+    """Store a model from its open weight files and its small files; return the report.
+
+    The name is reserved and the lock of writers held by whoever calls.
+    """
+    plan = read_plan(name, owner, neighbors, store, files, small, tokenizer, whole)
     progress = boundary.Progress("ingest", plan.name, _stage_costs(plan))
 
-    stored = store_bytes(plan.tensors, files, plan.embedding, progress.stage("store"))
+    used = {one.name for one in (plan.embedding, plan.scale) if one is not None}
+    kept = {"all": {tensor.name for tensor in plan.tensors}, "embeddings": used, "none": set()}[plan.store]
+    stored = store_bytes(plan.tensors, files, used, kept, progress.stage("store"))
     for file in files:
         file.require_unchanged()
     skipped = _reason_to_skip(plan, stored)
@@ -232,8 +147,9 @@ def _run(plan, files):
 def _reason_to_skip(plan, stored):
     if plan.embedding is None:
         return None
-    if plan.embedding.dtype not in weights.EMBEDDING_DTYPES:
-        return f"dtype {plan.embedding.dtype} is stored, but not used for relations and projection"
+    for tensor in filter(None, (plan.embedding, plan.scale)):
+        if tensor.name not in stored.summaries:
+            return f"dtype of {tensor.name} is stored, but its values are not decoded"
     summary = stored.summaries[plan.embedding.name]
     if summary.broken_share > _BROKEN_LIMIT:
         return f"{summary.nan} NaN and {summary.inf} infinite of {summary.count} values, more than 1 %"
@@ -254,7 +170,12 @@ def _directions(plan, stored, skipped):
     from hypercube import neighbors
 
     named[list(plan.pieces)] = True
-    unit, with_direction = neighbors.unit_rows(stored.embedding, out=stored.embedding, step=boundary.tick)
+    table = stored.values[plan.embedding.name].reshape(plan.embedding.shape)
+    if plan.scale is not None:
+        scales.multiply(table, stored.values[plan.scale.name], plan.scale)
+        plan.notes.append(f'"{plan.embedding.name}" was scaled: {plan.scale.rule}')
+    out = table if table.dtype == np.float32 else None
+    unit, with_direction = neighbors.unit_rows(table, out=out, step=boundary.tick)
     usable = named & with_direction
     unnamed, zero = int((~named).sum()), int((named & ~with_direction).sum())
     if unnamed:
@@ -262,16 +183,6 @@ def _directions(plan, stored, skipped):
     if zero:
         plan.notes.append(f"{zero} tokens have a zero vector and no relations")
     return unit, usable
-
-
-def _clean(value):
-    """Return a JSON value that jsonb takes: without NUL and lone surrogates."""
-    if isinstance(value, str):
-        text = value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-        return text.replace("\0", "\N{REPLACEMENT CHARACTER}")
-    if isinstance(value, dict):
-        return {_clean(key): _clean(entry) for key, entry in value.items()}
-    return [_clean(entry) for entry in value] if isinstance(value, list) else value
 
 
 def _licence(plan):
@@ -291,15 +202,16 @@ def _store_model(plan, stored, skipped, kept):
         "dimension": used.shape[1] if used is not None else None,
         "vocabulary_size": plan.vocabulary_size,
         "embedding": used.name if used is not None else None,
+        "tokenizer": plan.tokenizer,
         "neighbors": kept,
         "root": merkle_root(stored.digests),
         "config": json.dumps(plan.config) if plan.config else None,
-        "metadata": json.dumps(_clean({file: header.metadata for file, header in plan.headers})),
+        "metadata": json.dumps(clean({file: header.metadata for file, header in plan.headers})),
         "licence": _licence(plan),
         "owner": plan.owner,
     })  # fmt: skip
     kept_files = dict(plan.files)
-    kept_files.update({f"{file}.header": header.content for file, header in plan.headers})
+    kept_files.update({file + sources.HEADER_SUFFIX: header.content for file, header in plan.headers})
     bulk.store_files(
         model_id, {path: (content, chunk_digest(content)) for path, content in kept_files.items()}
     )
@@ -308,11 +220,21 @@ def _store_model(plan, stored, skipped, kept):
             **stored.columns(tensor),
             "role": plan.roles[tensor.name],
             "layer": classify.layer_of(tensor.name),
-            "skipped": skipped if plan.embedding is not None and tensor.name == plan.embedding.name else None,
+            **_use(plan, tensor, skipped),
         }
         for tensor in plan.tensors
     ])  # fmt: skip
     return model_id
+
+
+def _use(plan, tensor, skipped):
+    """Return why a tensor was not used, and how it was scaled, where either means anything."""
+    if plan.embedding is None or tensor.name != plan.embedding.name:
+        return {"skipped": None, "scaling": None}
+    return {
+        "skipped": skipped,
+        "scaling": plan.scale.rule if plan.scale is not None and skipped is None else None,
+    }
 
 
 def _store_vocabulary(plan, model_id, usable, step):

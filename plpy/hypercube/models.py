@@ -6,19 +6,19 @@ from hypercube.errors import InvalidArgument, NotAllowed
 _TOKENS_A_STATEMENT = 5_000
 
 
-def _require_file_reader():
+def _require_member(of, does):
     role = boundary.caller()
-    if not catalog.is_member(role, "pg_read_server_files"):
+    if not catalog.is_member(role, of):
         raise NotAllowed(
-            f'role "{role}" may not decide which folders of the server are read',
-            hint="A superuser can call it, or GRANT pg_read_server_files.",
+            f'role "{role}" may not decide which folders of the server are {does}',
+            hint=f"A superuser can call it, or GRANT {of}.",
         )
     return role
 
 
 def allow_source(path):
-    """Allow a folder and return it with symbolic links resolved."""
-    role = _require_file_reader()
+    """Allow a folder to be read and return it with symbolic links resolved."""
+    role = _require_member("pg_read_server_files", "read")
     folder = sources.folder_to_allow(path)
     catalog.add_allowed_source(folder, role)
     return folder
@@ -26,12 +26,30 @@ def allow_source(path):
 
 def disallow_source(path):
     """Return whether the folder was allowed; it no longer is."""
-    _require_file_reader()
+    _require_member("pg_read_server_files", "read")
     if path is None:
         raise InvalidArgument(
             "the folder must not be null", hint="SELECT path FROM hypercube.allowed_source."
         )
     return bool(catalog.remove_allowed_source(path) or catalog.remove_allowed_source(sources.resolve(path)))
+
+
+def allow_target(path):
+    """Allow a folder to be written to and return it with symbolic links resolved."""
+    role = _require_member("pg_write_server_files", "written to")
+    folder = sources.folder_to_allow(path)
+    catalog.add_allowed_target(folder, role)
+    return folder
+
+
+def disallow_target(path):
+    """Return whether the folder was allowed; it no longer is."""
+    _require_member("pg_write_server_files", "written to")
+    if path is None:
+        raise InvalidArgument(
+            "the folder must not be null", hint="SELECT path FROM hypercube.allowed_target."
+        )
+    return bool(catalog.remove_allowed_target(path) or catalog.remove_allowed_target(sources.resolve(path)))
 
 
 def drop_model(name):

@@ -2,7 +2,7 @@
 
 import functools
 
-from hypercube import boundary, catalog, matrix, vocabulary, weights
+from hypercube import boundary, catalog, matrix, scales, vocabulary, weights
 from hypercube.errors import CorruptFile, InvalidArgument, StepMissing, UnknownToken
 
 _BATCH = 16
@@ -37,6 +37,11 @@ def check_words(words):
 def find_model(name):
     """Return the row of a model that has a usable embedding."""
     model = catalog.find_model(name)
+    if model["embedding"] is not None and not model["stored"]:
+        raise StepMissing(
+            f'model "{model["name"]}" was stored without its bytes',
+            hint="Only stored neighbours and the map answer; ingest it again with store => 'embeddings'.",
+        )
     if model["embedding"] is None:
         raise StepMissing(
             f'model "{model["name"]}" has no usable token embedding',
@@ -71,11 +76,34 @@ def load_matrix(model):
     if filled != flat.size:
         raise _damaged(model)
     table = flat.reshape(n, d)
+    scale = _scale(model)
+    if scale is not None:
+        scales.multiply(table, _scale_values(model, scale), scale)
     unit, _ = neighbors.unit_rows(table, out=table if table.dtype == np.float32 else None, step=boundary.tick)
     unit.flags.writeable = False
     found = matrix.Matrix(unit, np.array(catalog.unusable_tokens(model["id"]), np.intp))
     matrix.keep(key, found)
     return found
+
+
+def _scale(model):
+    """Return the scales.Scale of a quantised embedding, or None."""
+    if model["scaling"] is None:
+        return None
+    names = scales.candidates(model["embedding"])
+    shapes = {tensor["name"]: tensor["shape"] for tensor in catalog.tensors(model["id"], names)}
+    return scales.find(model["embedding"], (model["vocabulary_size"], model["dimension"]), shapes)
+
+
+def _scale_values(model, scale):
+    """Return the values of a scale's tensor, float32."""
+    import numpy as np
+
+    [tensor] = catalog.tensors(model["id"], [scale.name])
+    data = b"".join(catalog.read_chunks(tensor["digest"], 0, tensor["bytes"] // weights.PIECE))
+    if len(data) != tensor["bytes"]:
+        raise _damaged(model)
+    return weights.decode(data, tensor["dtype"]).astype(np.float32)
 
 
 def _damaged(model):
@@ -99,9 +127,10 @@ def matrix_limit():
 
 
 @functools.lru_cache(maxsize=4)
-def _tokenizer(digests, model_id):
+def _tokenizer(digests, model_id, path):
     # Keyed by content; the model's id only says where to read it, and cannot make an entry out of date.
-    files = catalog.vocabulary_files(model_id)
+    files = {path: content for path, (content, _) in catalog.files(model_id).items()}
+    files = vocabulary.files_of(files, path)
     tokenizer = vocabulary.load(files)
     return tokenizer, vocabulary.unknown_id(files, tokenizer)
 
@@ -117,7 +146,9 @@ def find_words(model, words):
     found = [None if token_id is None else [token_id] for token_id in catalog.find_tokens(model["id"], words)]
     missing = [place for place, ids in enumerate(found) if ids is None]
     if missing:
-        tokenizer, unknown = _tokenizer(catalog.vocabulary_digests(model["id"]), model["id"])
+        tokenizer, unknown = _tokenizer(
+            catalog.vocabulary_digests(model["id"]), model["id"], model["tokenizer"]
+        )
         for place in missing:
             ids = vocabulary.spell(tokenizer, words[place])
             if ids and unknown not in ids and max(ids) < model["vocabulary_size"]:
@@ -144,7 +175,12 @@ def read_rows(model, token_ids):
     data = b"".join(catalog.read_slices(model["digest"], *map(list, zip(*parts, strict=True))))
     if len(data) != size * len(token_ids):
         raise _damaged(model)
-    return weights.decode(data, model["dtype"]).astype(np.float64).reshape(len(token_ids), model["dimension"])
+    values = weights.decode(data, model["dtype"]).astype(np.float64)
+    rows = values.reshape(len(token_ids), model["dimension"])
+    scale = _scale(model)
+    if scale is not None:
+        scales.multiply_rows(rows, token_ids, _scale_values(model, scale), scale)
+    return rows
 
 
 def word_vectors(model, spelled):

@@ -6,6 +6,7 @@ and a file is checked again once it is open, when nobody can exchange it.
 """
 
 import os
+import re
 import stat
 from typing import NamedTuple
 
@@ -20,6 +21,11 @@ _FILE_LIMITS = {
     "model.safetensors.index.json": 16 << 20,
 }
 _WEIGHTS_LIMIT = 10_000
+
+# The header of a weight file is kept beside the small files, under its name with this at the end.
+HEADER_SUFFIX = ".header"
+
+_PATH = re.compile(r"[\w-][\w.-]{0,200}(/[\w-][\w.-]{0,200}){0,2}", re.ASCII)
 
 # What is kept byte for byte beside the weights, when it is there.
 SMALL_FILES = (
@@ -213,18 +219,49 @@ class OpenFile:
         os.close(self._descriptor)
 
 
-def read_small_files(source, allowed):
-    """Return the small files of a model as a dict of name to bytes."""
+def checked_name(name):
+    """Refuse what cannot be the name of a model."""
+    if name is None or not 1 <= len(name) <= 200 or not name.isprintable() or name != name.strip():
+        raise InvalidArgument(
+            "a model's name has 1 to 200 printable characters",
+            hint="Give one: hypercube.ingest(source, name => '...').",
+        )
+    return name
+
+
+def is_path(text):
+    """Return whether a text is the path of a file inside a model: plain names, at most two folders.
+
+    The name of a kept header is none: an export could not tell it from a header.
+    """
+    return text is not None and _PATH.fullmatch(text) is not None and not text.endswith(HEADER_SUFFIX)
+
+
+def read_small_files(source, allowed, tokenizer=None):
+    """Return the small files of a model as a dict of name to bytes.
+
+    `tokenizer` names one more that has to be there, read as a tokenizer.json.
+    """
+    if tokenizer is not None and not is_path(tokenizer):
+        raise InvalidArgument(
+            f'"{tokenizer}" is no path of a file inside a model',
+            hint="Name a file of the model's folder, for example tokenizer => 'my_tokenizer.json'.",
+        )
     found = {}
-    for name in SMALL_FILES:
-        if not os.path.lexists(os.path.join(source.folder, name)):
+    for name in dict.fromkeys([*SMALL_FILES, tokenizer] if tokenizer else SMALL_FILES):
+        if name != tokenizer and not os.path.lexists(os.path.join(source.folder, name)):
             continue
         with OpenFile(source.folder, name, allowed) as file:
-            limit = _FILE_LIMITS.get(name, _FILE_LIMIT)
-            if file.size > limit:
-                raise TooMany(
-                    f'file "{file.path}" has {file.size} bytes, at most {limit} are read',
-                    hint="Put a shorter one in its place, or take it out of the folder.",
-                )
+            require_small(file, name if name != tokenizer else "tokenizer.json")
             found[name] = file.read(0, file.size)
     return found
+
+
+def require_small(file, name):
+    """Refuse one of the small files that is not small."""
+    limit = _FILE_LIMITS.get(name, _FILE_LIMIT)
+    if file.size > limit:
+        raise TooMany(
+            f'file "{file.path}" has {file.size} bytes, at most {limit} are read',
+            hint="Put a shorter one in its place, or take it out of the folder.",
+        )

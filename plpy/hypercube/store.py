@@ -4,20 +4,25 @@ import math
 from typing import NamedTuple
 
 from hypercube import bulk, chunks, weights
-from hypercube.summary import Summary
+from hypercube.summary import Reading
+
+# Digests of this pass that need not be sent again; a hundred thousand take 10 MB.
+_KNOWN_LIMIT = 100_000
 
 
 class Stored(NamedTuple):
-    """What one pass found.
+    """What one pass found, by tensor name.
 
-    `digests` and `summaries` are by tensor name (no summary where the dtype is
-    not decoded); `embedding` is an ndarray of the shape of the tensor, float64 for F64, else float32.
+    `summaries` lacks tensors whose dtype is not decoded; `values` holds those that
+    were asked for, as flat arrays, float64 for F64, else float32; `kept` those whose
+    bytes are stored.
     """
 
     digests: dict
     summaries: dict
+    values: dict
+    kept: set
     new_chunks: int
-    embedding: object
 
     def columns(self, tensor):
         """Return the columns of hypercube.tensor that a pass decides."""
@@ -31,6 +36,7 @@ class Stored(NamedTuple):
             "byte_offset": tensor.offset,
             "bytes": tensor.bytes,
             "digest": self.digests[tensor.name].hex(),
+            "stored": tensor.name in self.kept,
             "nan_count": summary and summary.nan,
             "inf_count": summary and summary.inf,
             "zero_count": summary and summary.zero,
@@ -41,15 +47,17 @@ class Stored(NamedTuple):
         }
 
 
-def store_bytes(tensors, files, embedding, step):
+def store_bytes(tensors, files, wanted, kept, step):
     """Read every tensor once, in pieces of 1 MiB, and store what is new.
 
     Parameters
     ----------
     tensors : list of weights.Tensor
     files : list of sources.OpenFile
-    embedding : weights.Tensor or None
-        Its values are returned, when they can be used.
+    wanted : set of str
+        Names of tensors whose values are returned.
+    kept : set of str
+        Names of tensors whose bytes are stored.
     step : callable
         ``step(fraction)``, called once a piece.
     """
@@ -57,31 +65,41 @@ def store_bytes(tensors, files, embedding, step):
 
     opened = {file.name: file for file in files}
     total = sum(tensor.bytes for tensor in tensors) or 1
-    wanted = embedding is not None and embedding.dtype in weights.EMBEDDING_DTYPES
-    values_wanted = np.empty(embedding.shape, weights.working_type(embedding.dtype)) if wanted else None
-    digests, summaries, new_chunks, done = {}, {}, 0, 0
+    found = Stored({}, {}, {}, kept, 0)
+    new_chunks, done, known = 0, 0, set()
 
     # In the order of the bytes, so that a disk reads ahead.
     for tensor in sorted(tensors, key=lambda one: (one.file, one.offset)):
         whole = chunks.TensorDigest(tensor.dtype, tensor.shape)
-        summary = Summary() if weights.can_decode(tensor.dtype) else None
-        sink = values_wanted.reshape(-1) if wanted and tensor.name == embedding.name else None
+        elements = math.prod(tensor.shape)
+        reading = Reading(tensor.dtype, elements) if weights.can_decode(tensor.dtype) else None
+        sink = None
+        if tensor.name in wanted and reading is not None:
+            sink = np.empty(elements, weights.working_type(tensor.dtype))
+            found.values[tensor.name] = sink
         pieces, filled = [], 0
         for begin in range(0, tensor.bytes, weights.PIECE):
             step(done / total)
             data = opened[tensor.file].read(tensor.offset + begin, min(weights.PIECE, tensor.bytes - begin))
             done += len(data)
             whole.add(data)
-            pieces.append(chunks.chunk_digest(data))
-            new_chunks += bulk.store_chunk(pieces[-1], data)
-            if summary is not None:
+            if tensor.name in kept:
+                digest = chunks.chunk_digest(data)
+                pieces.append(digest)
+                if digest not in known:
+                    new_chunks += bulk.store_chunk(digest, data)
+                    if len(known) == _KNOWN_LIMIT:
+                        known.clear()
+                    known.add(digest)
+            if reading is not None:
+                reading.add(data)
+            if sink is not None:
                 values = weights.decode(data, tensor.dtype)
-                summary.add(values)
-                if sink is not None:
+                with np.errstate(invalid="ignore"):
                     sink[filled : filled + values.size] = values
-                    filled += values.size
-        digests[tensor.name] = whole.digest()
-        if summary is not None:
-            summaries[tensor.name] = summary
-        bulk.store_tensor_chunks(digests[tensor.name], pieces)
-    return Stored(digests, summaries, new_chunks, values_wanted)
+                filled += values.size
+        found.digests[tensor.name] = whole.digest()
+        if reading is not None:
+            found.summaries[tensor.name] = reading.summary()
+        bulk.store_tensor_chunks(found.digests[tensor.name], pieces)
+    return found._replace(new_chunks=new_chunks)

@@ -36,6 +36,20 @@ def _silent(fraction):
     pass
 
 
+def files_of(files, tokenizer):
+    """Return those of the files of a model that its vocabulary is read from, under their usual names.
+
+    `tokenizer` is the path of the one that counts, or None.
+    """
+    found = {}
+    if tokenizer is not None:
+        usual = "vocab.txt" if tokenizer == "vocab.txt" else "tokenizer.json"
+        found[usual] = files[tokenizer]
+    if "tokenizer_config.json" in files:
+        found["tokenizer_config.json"] = files["tokenizer_config.json"]
+    return found
+
+
 def parse(files, step=_silent):
     """Return the vocabulary as a dict of token id to Piece.
 

@@ -7,6 +7,7 @@ must agree.  Nothing is ever mapped: a mapped file that shrinks kills a server.
 
 import json
 import math
+import os
 from typing import NamedTuple
 
 from hypercube.errors import CorruptFile, NotSupported, TooMany
@@ -39,9 +40,6 @@ _ML_DTYPES = {
     "F8_E4M3FNUZ": "float8_e4m3fnuz",
     "F8_E5M2FNUZ": "float8_e5m2fnuz",
 }
-
-# A weight of fewer bits needs its scales to mean anything.
-EMBEDDING_DTYPES = ("F32", "F16", "BF16", "F64")
 
 
 class Tensor(NamedTuple):
@@ -127,7 +125,7 @@ def read_header(file, *, step=_silent):
         raise _corrupt(file, "__metadata__ is not a map of text to text")
     tensors = tuple(_tensor(file, name, entry, 8 + length) for name, entry in parsed.items())
     _require_whole(file, tensors, 8 + length)
-    _require_library_agrees(file, tensors)
+    _require_library_agrees(file, content, tensors)
     return Header(content, metadata, tensors)
 
 
@@ -173,14 +171,23 @@ def _require_whole(file, tensors, data_begin):
         raise _corrupt(file, f"{file.size - reached} bytes at its end belong to no tensor")
 
 
-def _require_library_agrees(file, tensors):
+def _require_library_agrees(file, content, tensors):
+    """Let the library read the header too, in an empty file of the same size: it needs a path."""
     from safetensors import SafetensorError, safe_open
 
+    descriptor = os.memfd_create("safetensors header", os.MFD_CLOEXEC)
     try:
-        with safe_open(file.proc_path, framework="numpy", backend="pread") as opened:
+        os.write(descriptor, len(content).to_bytes(8, "little"))
+        written = 0
+        while written < len(content):
+            written += os.write(descriptor, content[written:])
+        os.ftruncate(descriptor, file.size)
+        with safe_open(f"/proc/self/fd/{descriptor}", framework="numpy", backend="pread") as opened:
             names = set(opened.keys())
     except SafetensorError as problem:
         raise _corrupt(file, str(problem)) from None
+    finally:
+        os.close(descriptor)
     if names != {tensor.name for tensor in tensors}:
         raise _corrupt(file, "two readers of its header disagree")
 

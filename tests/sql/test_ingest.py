@@ -185,14 +185,25 @@ class TestSmallModels:
         assert (report["tokens"], report["relations"]) == (2, 0)
         assert any("no token embedding was found" in note for note in report["notes"])
 
-    def test_an_integer_embedding_is_stored_and_says_that_it_is_not_used(self, own, sources):
-        report = ingest(own, write_model(sources / "m", 10 * vectors(100), dtype="I8"))
+    def test_an_integer_embedding_without_a_scale_is_used_as_it_is(self, own, sources):
+        """One scale for the whole would not change a cosine."""
+        table = np.rint(10 * vectors(100))
+        ingest(own, write_model(sources / "whole", table, dtype="I8"))
+        ingest(own, write_model(sources / "plain", table))
+
+        edges = (
+            "SELECT source, target FROM hypercube.relation_overview WHERE model = %s ORDER BY source_id, rank"
+        )
+        assert own.execute(edges, ("whole",)).fetchall() == own.execute(edges, ("plain",)).fetchall()
+        assert one(own, "SELECT count(*) FROM hypercube.tensor WHERE scaling IS NOT NULL") == 0
+
+    def test_a_model_without_a_usable_embedding_says_so(self, own, sources):
+        table = vectors(100)
+        table[:] = np.nan
+        report = ingest(own, write_model(sources / "m", table))
 
         assert report["relations"] == report["projected"] == 0
-        assert "dtype I8" in report["notes"][0]
-        with pytest.raises(
-            psycopg.errors.ObjectNotInPrerequisiteState, match="no usable token embedding"
-        ) as refusal:
+        with pytest.raises(psycopg.errors.ObjectNotInPrerequisiteState, match="no usable") as refusal:
             own.execute("SELECT * FROM hypercube.semantic_neighbors('waaa')")
         assert "model_report" in refusal.value.diag.message_hint
 

@@ -170,6 +170,33 @@ class TestStopping:
         assert not any(row_counts(own).values())
 
 
+class TestStoppingAnArchive:
+    """A model of half a gigabyte takes seconds to read back, and is let go of at once."""
+
+    @pytest.mark.parametrize(
+        "call",
+        [
+            "count(*) FROM hypercube.verify_model('a')",
+            "count(*) FROM hypercube.model_diff('a', 'b')",
+            "count(*) FROM hypercube.export_model('a', '{0}/out/a')",
+        ],
+    )
+    def test_a_timeout(self, own, sources, call):
+        table = vectors(50)
+        for name, kind in (("a", np.float32), ("b", np.float16)):
+            more = {f"t{i}.weight": np.full((16, 1 << 20), i, kind) for i in range(8)}
+            ingest(own, write_model(sources / name, table, tensors=more))
+        (sources / "out").mkdir()
+        os.chmod(sources / "out", 0o777)
+        own.execute("SELECT hypercube.allow_target(%s)", (f"{sources}/out",))
+        own.execute("SET statement_timeout = '150ms'")
+        began = time.monotonic()
+        with pytest.raises(psycopg.errors.QueryCanceled):
+            own.execute(f"SELECT {call.format(sources)}")
+        assert time.monotonic() - began < 1.3
+        assert list((sources / "out").iterdir()) == []
+
+
 def test_two_ingests_of_one_name_leave_one_model(server, own, sources):
     source = write_model(sources / "m", vectors(2000))
     outcomes = []

@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from hypercube.summary import Summary
+from hypercube import weights
+from hypercube.summary import Reading, Summary
 
 
 @given(
@@ -64,3 +65,25 @@ def test_integers_and_booleans_are_counted():
     summary.add(np.array([True, False]))
 
     assert (summary.zero, summary.maximum) == (2, 2)
+
+
+@pytest.mark.parametrize(
+    "dtype", ["BOOL", "I8", "U8", "F8_E4M3", "F8_E5M2", "F8_E8M0", "F16", "BF16", "I16", "U16", "F32"]
+)
+@pytest.mark.parametrize("elements", [1001, 300_001])
+def test_counting_codes_gives_the_figures_of_the_values(dtype, elements):
+    data = np.random.default_rng(4).integers(
+        0, 2 if dtype == "BOOL" else 256, elements * weights.BITS[dtype] // 8
+    )
+    data = data.astype(np.uint8).tobytes()
+    reading = Reading(dtype, elements)
+    for start in range(0, len(data), 100_000):
+        reading.add(data[start : start + 100_000])
+    found, whole = reading.summary(), Summary()
+    with np.errstate(invalid="ignore"):
+        whole.add_weighted(weights.decode(data, dtype).astype(np.float64), None)
+
+    assert (found.count, found.nan, found.inf, found.zero) == (whole.count, whole.nan, whole.inf, whole.zero)
+    assert (found.minimum, found.maximum) == (whole.minimum, whole.maximum)
+    assert found.mean == pytest.approx(whole.mean, rel=1e-9)
+    assert found.deviation == pytest.approx(whole.deviation, rel=1e-9)
