@@ -308,6 +308,17 @@ class TestSmallModels:
 
         assert ingest(own, folder)["tensors"] == 3
 
+    def test_several_files_without_an_index_are_one_model(self, own, sources):
+        from safetensors.numpy import save_file
+
+        folder = write_model(sources / "m", vectors(80))
+        save_file({"pooler.dense.weight": np.eye(16, dtype=np.float32)}, sources / "m" / "more.safetensors")
+        os.chmod(sources / "m" / "more.safetensors", 0o644)
+
+        assert ingest(own, folder)["tensors"] == 3
+        files = own.execute("SELECT DISTINCT file FROM hypercube.tensor ORDER BY file").fetchall()
+        assert files == [("model.safetensors",), ("more.safetensors",)]
+
     def test_an_index_is_checked_even_where_one_shard_is_left(self, own, sources):
         folder = write_model(sources / "m", vectors(80))
         index = sources / "m" / "model.safetensors.index.json"
