@@ -80,7 +80,7 @@ def _stage_costs(plan):
     size = sum(tensor.bytes for tensor in plan.tensors)
     rows, columns = plan.embedding.shape if plan.embedding is not None else (0, 0)
     return {
-        "store": 0.1 + size / 60e6,
+        "store": 0.1 + size / 200e6,
         "vocabulary": 0.1 + len(plan.pieces) / 10e3,
         "relations": 0.1 + rows * rows * columns / 60e9 + rows * plan.neighbors / 300e3,
         "projection": 0.1 + rows / 6e3,
@@ -97,8 +97,8 @@ def run(name, owner, neighbors, store, files, small, tokenizer, *, whole):
     progress = boundary.Progress("ingest", plan.name, _stage_costs(plan))
 
     used = {one.name for one in (plan.embedding, plan.scale) if one is not None}
-    kept = {"all": {tensor.name for tensor in plan.tensors}, "embeddings": used, "none": set()}[plan.store]
-    stored = store_bytes(plan.tensors, files, used, kept, progress.stage("store"))
+    held = {"all": {tensor.name for tensor in plan.tensors}, "embeddings": used, "none": set()}[plan.store]
+    stored = store_bytes(plan.tensors, files, used, held, progress.stage("store"))
     for file in files:
         file.require_unchanged()
     skipped = _reason_to_skip(plan, stored)
