@@ -20,26 +20,10 @@ from safetensors.numpy import save_file
 
 from rows import MODELS
 from servers import ThrowawayServer
-from small_models import tokenizer
+from small_models import tokenizer, write_sparse
 
 _PIECE = 1 << 20
 _ROUNDS = 3
-
-
-def write_sparse(path, size, tensors):
-    """Write a file of equal F16 tensors of zeros, which takes no space on the disk."""
-    each = size // tensors // 2048 * 2048
-    header = {
-        f"model.layers.{i}.mlp.up_proj.weight": {
-            "dtype": "F16", "shape": [each // 2048, 1024], "data_offsets": [i * each, (i + 1) * each],
-        }
-        for i in range(tensors)
-    }  # fmt: skip
-    content = json.dumps(header).encode()
-    with open(path, "wb") as file:
-        file.write(len(content).to_bytes(8, "little") + content)
-        file.truncate(8 + len(content) + each * tensors)
-    os.chmod(path, 0o644)
 
 
 def write_dense(path, megabytes):

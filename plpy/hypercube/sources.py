@@ -89,12 +89,13 @@ def resolve(path):
     return os.path.realpath(path) if "\0" not in path else path
 
 
-def _is_inside(path, folders):
+def is_inside(path, folders):
+    """Return whether a resolved path is one of some resolved folders, or lies below one."""
     return any(path == folder or path.startswith(folder.rstrip("/") + "/") for folder in folders)
 
 
 def _require_inside(path, folders):
-    if not _is_inside(path, folders):
+    if not is_inside(path, folders):
         raise NotAllowed(
             f'path "{path}" is not inside a folder that models may be read from',
             hint="A superuser or a member of pg_read_server_files can allow it: "

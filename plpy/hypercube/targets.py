@@ -8,10 +8,7 @@ import os
 import stat
 
 from hypercube.errors import FileExists, InvalidArgument, NotAllowed, NotWritten, SourceMissing
-
-
-def _inside(path, folders):
-    return any(path == folder or path.startswith(folder.rstrip("/") + "/") for folder in folders)
+from hypercube.sources import is_inside
 
 
 class Folder:
@@ -27,7 +24,7 @@ class Folder:
                 "the folder must be an absolute path on the server", hint="For example /srv/export/minilm."
             )
         resolved = os.path.realpath(path)
-        if not _inside(resolved, allowed):
+        if not is_inside(resolved, allowed):
             raise NotAllowed(
                 f'path "{path}" is not inside a folder that models may be written to',
                 hint="A superuser or a member of pg_write_server_files can allow it: "
@@ -48,7 +45,7 @@ class Folder:
             ) from None
         # The name may have been exchanged in between; what is open cannot be.
         real = os.readlink(f"/proc/self/fd/{self._descriptor}")
-        if not _inside(real, allowed):
+        if not is_inside(real, allowed):
             os.close(self._descriptor)
             raise NotAllowed(f'path "{path}" changed while it was opened')
 

@@ -1,6 +1,5 @@
 """Files larger than memory should ever be: read in pieces, whatever their size."""
 
-import json
 import os
 import threading
 import time
@@ -9,24 +8,9 @@ from pathlib import Path
 import pytest
 
 from rows import ingest, one
+from small_models import write_sparse
 
 GIB = 1 << 30
-
-
-def write_sparse(path, size, tensors):
-    """Write a safetensors file of zeros that takes no space: equal F16 tensors of `size` bytes in all."""
-    each = size // tensors
-    header = {
-        f"model.layers.{i}.mlp.up_proj.weight": {
-            "dtype": "F16", "shape": [each // 2048, 1024], "data_offsets": [i * each, (i + 1) * each],
-        }
-        for i in range(tensors)
-    }  # fmt: skip
-    content = json.dumps(header).encode()
-    with open(path, "wb") as file:
-        file.write(len(content).to_bytes(8, "little") + content)
-        file.truncate(8 + len(content) + each * tensors)
-    os.chmod(path, 0o644)
 
 
 def private_memory(pid):
