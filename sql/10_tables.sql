@@ -228,6 +228,8 @@ CREATE TABLE hypercube.token (
 );
 
 CREATE INDEX token_label_index ON hypercube.token (model_id, label);
+-- Models are compared by their words in lower case.
+CREATE INDEX token_folded_index ON hypercube.token (lower(label)) WHERE kind = 'word';
 CREATE INDEX token_composition_index ON hypercube.token (composition_id, model_id);
 
 COMMENT ON TABLE hypercube.token

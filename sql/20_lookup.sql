@@ -49,10 +49,12 @@ $$;
 CREATE FUNCTION hypercube._check_question(query text, k integer)
     RETURNS void
     LANGUAGE plpgsql
-    IMMUTABLE
+    STABLE
     PARALLEL SAFE
     SET search_path = pg_catalog, pg_temp
 AS $$
+DECLARE
+    most text := coalesce(nullif(current_setting('hypercube.max_k', true), ''), '1000');
 BEGIN
     IF query IS NULL THEN
         RAISE EXCEPTION USING
@@ -66,11 +68,23 @@ BEGIN
             MESSAGE = format('a word has %s characters', length(query)),
             HINT = 'Ask for words of at most 1000 characters.';
     END IF;
-    IF k IS NULL OR k NOT BETWEEN 1 AND 1000 THEN
+    IF k IS NULL OR k < 1 THEN
         RAISE EXCEPTION USING
             ERRCODE = 'invalid_parameter_value',
             MESSAGE = format('k is out of range: %s', coalesce(k::text, 'null')),
-            HINT = 'Ask for 1 to 1000 rows.';
+            HINT = 'Ask for at least 1 row.';
+    END IF;
+    IF most !~ '^[0-9]{1,9}$' THEN
+        RAISE EXCEPTION USING
+            ERRCODE = 'invalid_parameter_value',
+            MESSAGE = format('hypercube.max_k is not a count: "%s"', most),
+            HINT = 'SET hypercube.max_k = ''1000'' is the default.';
+    END IF;
+    IF k > most::integer THEN
+        RAISE EXCEPTION USING
+            ERRCODE = 'program_limit_exceeded',
+            MESSAGE = format('%s rows were asked for, at most %s are allowed', k, most),
+            HINT = format('SET hypercube.max_k = ''%s'' allows them for the session.', k);
     END IF;
 END
 $$;
@@ -145,3 +159,17 @@ JOIN hypercube.model AS m ON m.id = t.model_id;
 
 COMMENT ON VIEW hypercube.token_overview
     IS 'vocabularies with the name of their model';
+COMMENT ON COLUMN hypercube.token_overview.model
+    IS 'name of the model';
+COMMENT ON COLUMN hypercube.token_overview.token_id
+    IS 'number of the token, and of its row in the embedding';
+COMMENT ON COLUMN hypercube.token_overview.label
+    IS 'as a person reads it; a continuation is marked with ## in front';
+COMMENT ON COLUMN hypercube.token_overview.piece
+    IS 'as the tokenizer spells it';
+COMMENT ON COLUMN hypercube.token_overview.kind
+    IS 'word, continuation, byte, special or unused';
+COMMENT ON COLUMN hypercube.token_overview.usable
+    IS 'whether it has a vector with a direction, relations and a point';
+COMMENT ON COLUMN hypercube.token_overview.composition_id
+    IS 'which text it is';

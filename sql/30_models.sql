@@ -175,6 +175,44 @@ LEFT JOIN hypercube.projection_metadata AS p ON p.model_id = m.id AND p.tensor_n
 
 COMMENT ON VIEW hypercube.model_overview
     IS 'one row a model: size, bytes stored and shared with other models, quality of its map, owner';
+COMMENT ON COLUMN hypercube.model_overview.model
+    IS 'name of the model';
+COMMENT ON COLUMN hypercube.model_overview.architecture
+    IS 'what its configuration calls it';
+COMMENT ON COLUMN hypercube.model_overview.dimension
+    IS 'length of an embedding vector; null without a usable embedding';
+COMMENT ON COLUMN hypercube.model_overview.vocabulary_size
+    IS 'rows of the embedding';
+COMMENT ON COLUMN hypercube.model_overview.embedding
+    IS 'name of the tensor that questions are answered from';
+COMMENT ON COLUMN hypercube.model_overview.neighbors
+    IS 'stored neighbours of each usable token';
+COMMENT ON COLUMN hypercube.model_overview.tensors
+    IS 'how many it has';
+COMMENT ON COLUMN hypercube.model_overview.parameters
+    IS 'numbers in all of them together';
+COMMENT ON COLUMN hypercube.model_overview.bytes
+    IS 'of all tensors in their files';
+COMMENT ON COLUMN hypercube.model_overview.stored_bytes
+    IS 'of its chunks in this database';
+COMMENT ON COLUMN hypercube.model_overview.shared_bytes
+    IS 'of those of its chunks that another model has too';
+COMMENT ON COLUMN hypercube.model_overview.classified_share
+    IS 'share of the tensors whose role is known';
+COMMENT ON COLUMN hypercube.model_overview.components
+    IS 'parts that the neighbour graph fell into before they were joined';
+COMMENT ON COLUMN hypercube.model_overview.neighbor_preservation
+    IS 'share of the 15 nearest that the map keeps';
+COMMENT ON COLUMN hypercube.model_overview.quality_score
+    IS 'of the map, 0 to 1';
+COMMENT ON COLUMN hypercube.model_overview.licence
+    IS 'as the model says';
+COMMENT ON COLUMN hypercube.model_overview.owner
+    IS 'the role that brought it';
+COMMENT ON COLUMN hypercube.model_overview.created_at
+    IS 'when it was ingested';
+COMMENT ON COLUMN hypercube.model_overview.root
+    IS 'BLAKE3 Merkle root over its tensors, in hexadecimal digits';
 
 
 CREATE VIEW hypercube.tensor_overview
@@ -204,6 +242,42 @@ JOIN hypercube.model AS m ON m.id = t.model_id;
 
 COMMENT ON VIEW hypercube.tensor_overview
     IS 'tensors with the name of their model: role, dtype, shape, counts of NaN and Inf, moments';
+COMMENT ON COLUMN hypercube.tensor_overview.model
+    IS 'name of the model';
+COMMENT ON COLUMN hypercube.tensor_overview.tensor
+    IS 'name of the tensor';
+COMMENT ON COLUMN hypercube.tensor_overview.role
+    IS 'which part of the network it is';
+COMMENT ON COLUMN hypercube.tensor_overview.layer
+    IS 'number of the layer; null outside of layers';
+COMMENT ON COLUMN hypercube.tensor_overview.dtype
+    IS 'as safetensors spells it';
+COMMENT ON COLUMN hypercube.tensor_overview.shape
+    IS 'sides of the tensor';
+COMMENT ON COLUMN hypercube.tensor_overview.bytes
+    IS 'in its file';
+COMMENT ON COLUMN hypercube.tensor_overview.nan_count
+    IS 'values that are NaN; null where the dtype is not decoded, as the next five';
+COMMENT ON COLUMN hypercube.tensor_overview.inf_count
+    IS 'values that are infinite';
+COMMENT ON COLUMN hypercube.tensor_overview.zero_count
+    IS 'values that are 0';
+COMMENT ON COLUMN hypercube.tensor_overview.minimum
+    IS 'least finite value';
+COMMENT ON COLUMN hypercube.tensor_overview.maximum
+    IS 'greatest finite value';
+COMMENT ON COLUMN hypercube.tensor_overview.mean
+    IS 'of the finite values';
+COMMENT ON COLUMN hypercube.tensor_overview.deviation
+    IS 'standard deviation of the finite values';
+COMMENT ON COLUMN hypercube.tensor_overview.stored
+    IS 'whether its bytes are kept';
+COMMENT ON COLUMN hypercube.tensor_overview.skipped
+    IS 'why it was not used for relations and map, when it would have been';
+COMMENT ON COLUMN hypercube.tensor_overview.scaling
+    IS 'the rule by which it was scaled before it was used';
+COMMENT ON COLUMN hypercube.tensor_overview.digest
+    IS 'BLAKE3 over dtype, shape and bytes, in hexadecimal digits';
 
 
 CREATE VIEW hypercube.progress
@@ -225,3 +299,19 @@ WHERE a.state = 'active'
 
 COMMENT ON VIEW hypercube.progress
     IS 'what long-running functions are doing now, in every session that the caller may see';
+COMMENT ON COLUMN hypercube.progress.pid
+    IS 'process of the session';
+COMMENT ON COLUMN hypercube.progress.role
+    IS 'who is logged in there';
+COMMENT ON COLUMN hypercube.progress.operation
+    IS 'which function works';
+COMMENT ON COLUMN hypercube.progress.model
+    IS 'on which model';
+COMMENT ON COLUMN hypercube.progress.stage
+    IS 'what it does now';
+COMMENT ON COLUMN hypercube.progress.percent
+    IS 'share that is done, 0 to 100';
+COMMENT ON COLUMN hypercube.progress.remaining
+    IS 'time that is left, estimated';
+COMMENT ON COLUMN hypercube.progress.started_at
+    IS 'when the statement began';

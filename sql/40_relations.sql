@@ -11,7 +11,8 @@ COMMENT ON TYPE hypercube.answer
     IS 'one row of a ranked answer, best first; exact says that nothing better was left out';
 
 
-CREATE FUNCTION hypercube._stored_neighbors(model_id integer, model text, token_id integer, k integer)
+CREATE FUNCTION hypercube._stored_neighbors(
+        model_id integer, model text, token_id integer, k integer, minimum_score double precision DEFAULT NULL)
     RETURNS SETOF hypercube.answer
     ROWS 10
     LANGUAGE sql
@@ -26,12 +27,16 @@ BEGIN ATOMIC
       AND edge.layer = 0
       AND edge.head = 0
       AND edge.source = _stored_neighbors.token_id
+      AND (_stored_neighbors.minimum_score IS NULL OR edge.weight >= _stored_neighbors.minimum_score::real)
     ORDER BY edge.rank
     LIMIT _stored_neighbors.k;
 END;
 
 
-CREATE FUNCTION hypercube._scan_neighbors(query text, token_id integer, k integer, model text)
+CREATE FUNCTION hypercube._scan_neighbors(
+        query text, token_id integer, k integer, model text,
+        label_like text, kinds hypercube.token_kind[], letters_only boolean,
+        exclude_variants boolean, minimum_score double precision, approximate boolean)
     RETURNS SETOF hypercube.answer
     ROWS 10
     LANGUAGE plpython3u
@@ -40,11 +45,14 @@ CREATE FUNCTION hypercube._scan_neighbors(query text, token_id integer, k intege
     SET search_path = pg_catalog, pg_temp
 AS $python$
 from hypercube import api
-return api.scan_neighbors(query, token_id, k, model)
+return api.scan_neighbors(query, token_id, k, model, label_like, kinds, letters_only, exclude_variants, minimum_score, approximate)
 $python$;
 
 
-CREATE FUNCTION hypercube.semantic_neighbors(query text, k integer DEFAULT 10, model text DEFAULT NULL)
+CREATE FUNCTION hypercube.semantic_neighbors(
+        query text, k integer DEFAULT 10, model text DEFAULT NULL,
+        label_like text DEFAULT NULL, kinds hypercube.token_kind[] DEFAULT NULL, letters_only boolean DEFAULT false,
+        exclude_variants boolean DEFAULT false, minimum_score double precision DEFAULT NULL, approximate boolean DEFAULT false)
     RETURNS SETOF hypercube.answer
     ROWS 10
     LANGUAGE plpgsql
@@ -60,23 +68,33 @@ BEGIN
     chosen := hypercube._find_model(model);
     token := hypercube._find_token(chosen.id, query);
 
-    IF token IS NOT NULL AND k <= chosen.neighbors THEN
-        RETURN QUERY SELECT * FROM hypercube._stored_neighbors(chosen.id, chosen.name, token, k);
-        IF FOUND THEN
+    IF token IS NOT NULL AND k <= chosen.neighbors AND label_like IS NULL AND kinds IS NULL
+        AND NOT (letters_only OR exclude_variants OR approximate) AND minimum_score IS DISTINCT FROM 'NaN'
+    THEN
+        RETURN QUERY SELECT * FROM hypercube._stored_neighbors(chosen.id, chosen.name, token, k, minimum_score);
+        -- Nothing above the minimum is an answer, where anything is stored.
+        IF FOUND OR minimum_score IS NOT NULL
+            AND EXISTS (SELECT FROM hypercube._stored_neighbors(chosen.id, chosen.name, token, 1))
+        THEN
             RETURN;
         END IF;
     END IF;
 
-    -- Several pieces, or more rows than are stored: an exact scan in Python.
-    RETURN QUERY SELECT * FROM hypercube._scan_neighbors(query, token, k, chosen.name);
+    -- Several pieces, a filter, or more rows than are stored: an exact scan in Python.
+    RETURN QUERY SELECT * FROM hypercube._scan_neighbors(
+        query, token, k, chosen.name, label_like, kinds, letters_only, exclude_variants, minimum_score, approximate);
 END
 $$;
 
-COMMENT ON FUNCTION hypercube.semantic_neighbors(text, integer, text)
+COMMENT ON FUNCTION hypercube.semantic_neighbors(
+        text, integer, text, text, hypercube.token_kind[], boolean, boolean, double precision, boolean)
     IS 'the k tokens whose embeddings have the greatest cosine with that of a word, from the stored graph where it reaches';
 
 
-CREATE FUNCTION hypercube.semantic_neighbors(composition bytea, k integer DEFAULT 10, model text DEFAULT NULL)
+CREATE FUNCTION hypercube.semantic_neighbors(
+        composition bytea, k integer DEFAULT 10, model text DEFAULT NULL,
+        label_like text DEFAULT NULL, kinds hypercube.token_kind[] DEFAULT NULL, letters_only boolean DEFAULT false,
+        exclude_variants boolean DEFAULT false, minimum_score double precision DEFAULT NULL, approximate boolean DEFAULT false)
     RETURNS SETOF hypercube.answer
     ROWS 10
     LANGUAGE plpgsql
@@ -98,9 +116,13 @@ BEGIN
     ORDER BY t.kind, t.usable DESC, t.token_id
     LIMIT 1;
 
-    IF token IS NOT NULL AND k <= chosen.neighbors THEN
-        RETURN QUERY SELECT * FROM hypercube._stored_neighbors(chosen.id, chosen.name, token, k);
-        IF FOUND THEN
+    IF token IS NOT NULL AND k <= chosen.neighbors AND label_like IS NULL AND kinds IS NULL
+        AND NOT (letters_only OR exclude_variants OR approximate) AND minimum_score IS DISTINCT FROM 'NaN'
+    THEN
+        RETURN QUERY SELECT * FROM hypercube._stored_neighbors(chosen.id, chosen.name, token, k, minimum_score);
+        IF FOUND OR minimum_score IS NOT NULL
+            AND EXISTS (SELECT FROM hypercube._stored_neighbors(chosen.id, chosen.name, token, 1))
+        THEN
             RETURN;
         END IF;
     END IF;
@@ -112,11 +134,13 @@ BEGIN
             MESSAGE = format('composition %s does not exist', composition),
             HINT = 'Look it up with SELECT id FROM hypercube.composition WHERE label = ''...''.';
     END IF;
-    RETURN QUERY SELECT * FROM hypercube._scan_neighbors(spelled, token, k, chosen.name);
+    RETURN QUERY SELECT * FROM hypercube._scan_neighbors(
+        spelled, token, k, chosen.name, label_like, kinds, letters_only, exclude_variants, minimum_score, approximate);
 END
 $$;
 
-COMMENT ON FUNCTION hypercube.semantic_neighbors(bytea, integer, text)
+COMMENT ON FUNCTION hypercube.semantic_neighbors(
+        bytea, integer, text, text, hypercube.token_kind[], boolean, boolean, double precision, boolean)
     IS 'the neighbours of the token that a composition spells';
 
 
@@ -142,3 +166,23 @@ JOIN hypercube.token AS t ON t.model_id = edge.model_id AND t.token_id = edge.ta
 
 COMMENT ON VIEW hypercube.relation_overview
     IS 'relations with labels instead of token ids';
+COMMENT ON COLUMN hypercube.relation_overview.model
+    IS 'name of the model';
+COMMENT ON COLUMN hypercube.relation_overview.kind
+    IS 'name of the kind of relation';
+COMMENT ON COLUMN hypercube.relation_overview.layer
+    IS 'of attention and feed-forward relations; else 0';
+COMMENT ON COLUMN hypercube.relation_overview.head
+    IS 'of attention relations; else 0';
+COMMENT ON COLUMN hypercube.relation_overview.source
+    IS 'label of the token that the relation starts from';
+COMMENT ON COLUMN hypercube.relation_overview.target
+    IS 'label of the token that it leads to';
+COMMENT ON COLUMN hypercube.relation_overview.rank
+    IS 'place of the target among those of the source, from 1';
+COMMENT ON COLUMN hypercube.relation_overview.weight
+    IS 'for kind embedding the cosine of the two vectors';
+COMMENT ON COLUMN hypercube.relation_overview.source_id
+    IS 'token id of the source';
+COMMENT ON COLUMN hypercube.relation_overview.target_id
+    IS 'token id of the target';

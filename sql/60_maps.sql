@@ -115,3 +115,36 @@ JOIN hypercube.token AS t ON t.model_id = p.model_id AND t.token_id = p.token_id
 
 COMMENT ON VIEW hypercube.map
     IS 'the map of each model: four coordinates in -1 to 1 for each usable token';
+COMMENT ON COLUMN hypercube.map.model
+    IS 'name of the model';
+COMMENT ON COLUMN hypercube.map.label
+    IS 'of the token';
+COMMENT ON COLUMN hypercube.map.kind
+    IS 'word, continuation, byte, special or unused';
+COMMENT ON COLUMN hypercube.map.x
+    IS 'first coordinate, -1 to 1';
+COMMENT ON COLUMN hypercube.map.y
+    IS 'second coordinate';
+COMMENT ON COLUMN hypercube.map.z
+    IS 'third coordinate';
+COMMENT ON COLUMN hypercube.map.w
+    IS 'fourth coordinate';
+COMMENT ON COLUMN hypercube.map.token_id
+    IS 'number of the token';
+
+
+CREATE FUNCTION hypercube.map_svg(
+        model text DEFAULT NULL, highlight text[] DEFAULT '{}', axes integer[] DEFAULT '{1,2}',
+        neighbors integer DEFAULT 10, zoom boolean DEFAULT false, width integer DEFAULT 1200, height integer DEFAULT 800)
+    RETURNS text
+    LANGUAGE plpython3u
+    STABLE
+    PARALLEL UNSAFE
+    SET search_path = pg_catalog, pg_temp
+AS $python$
+from hypercube import api
+return api.map_svg(model, highlight, axes, neighbors, zoom, width, height)
+$python$;
+
+COMMENT ON FUNCTION hypercube.map_svg(text, text[], integer[], integer, boolean, integer, integer)
+    IS 'a picture of a map in SVG: two of its axes, some words highlighted with their stored neighbours; zoom shows these alone';

@@ -24,6 +24,19 @@ return api.bytes_health()
 $python$;
 
 
+CREATE FUNCTION hypercube._matrix_health()
+    RETURNS TABLE ("check" text, ok boolean, detail text)
+    ROWS 10
+    LANGUAGE plpython3u
+    STABLE
+    PARALLEL UNSAFE
+    SET search_path = pg_catalog, pg_temp
+AS $python$
+from hypercube import api
+return api.matrix_health()
+$python$;
+
+
 CREATE FUNCTION hypercube.health()
     RETURNS TABLE ("check" text, ok boolean, detail text)
     ROWS 20
@@ -77,6 +90,9 @@ BEGIN ATOMIC
 
     UNION ALL
     SELECT b."check", b.ok, b.detail FROM hypercube._bytes_health() AS b
+
+    UNION ALL
+    SELECT x."check", x.ok, x.detail FROM hypercube._matrix_health() AS x
 
     UNION ALL
     SELECT 'orphans', count(o.kind) = 0, coalesce(string_agg(o.kind, ', '), 'every row belongs to a model that exists')

@@ -3,5 +3,5 @@ REVOKE ALL ON SCHEMA hypercube FROM PUBLIC;
 REVOKE ALL ON ALL TABLES IN SCHEMA hypercube FROM PUBLIC;
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA hypercube FROM PUBLIC;
 REVOKE ALL ON TYPE
-    hypercube.token_kind, hypercube.answer, hypercube.ingest_report, hypercube.drop_report
+    hypercube.token_kind, hypercube.answer, hypercube.batch_answer, hypercube._batch, hypercube.ingest_report, hypercube.drop_report
     FROM PUBLIC;

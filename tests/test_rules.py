@@ -20,10 +20,12 @@ REFERENCE = (ROOT / "doc" / "reference.md").read_text(encoding="utf-8")
 # Imports point down this list only; what is not named here is a pure room.
 LAYERS = (
     {"api"},
-    {"archive", "differences", "health", "ingest", "models"},
-    {"plan", "uploads"},
+    {"archive", "differences", "evaluations", "health", "indexes", "ingest", "models"},
+    {"batches", "pictures", "plan", "uploads"},
     {"queries", "store", "geometry"},
-    {"catalog", "bulk", "parcels"},
+    {"ranking", "words"},
+    {"embeddings"},
+    {"catalog", "bulk", "hnsw", "parcels"},
     {"boundary"},
 )
 NEED_A_SERVER = set().union(*LAYERS)
@@ -32,8 +34,8 @@ TESTED_WITH = {
     "components": "vocabulary",
     "errors": "weights",
     "habits": "classify",
-    "matrix": "neighbors",
     "reader": "apart",
+    "scoring": "neighbors",
     "tiles": "neighbors",
 }
 
@@ -81,7 +83,9 @@ def test_a_wrapper_imports_api_and_calls_it():
         assert re.fullmatch(r"from hypercube import api\nreturn api\.\w+\([\w, ]*\)\n", body), name
     called = {re.search(r"api\.(\w+)", body)[1] for _, body in bodies}
     defined = {
-        node.name for node in ast.parse(ROOMS["api"].read_text()).body if isinstance(node, ast.FunctionDef)
+        node.name
+        for node in ast.parse(ROOMS["api"].read_text()).body
+        if isinstance(node, ast.FunctionDef) and not node.name.startswith("_")
     }
     assert called == defined
 
@@ -91,7 +95,8 @@ def test_install_scripts_only_create():
 
 
 def test_no_statement_is_put_together_from_text():
-    for room in ("catalog", "bulk", "parcels", "boundary"):
+    # DDL cannot bind names: hnsw fills in numbers, and a schema that the server quoted.
+    for room in NEED_A_SERVER - {"hnsw"}:
         for node in ast.walk(ast.parse(ROOMS[room].read_text())):
             if isinstance(node, ast.Call) and getattr(node.func, "attr", "") in ("rows", "write", "prepare"):
                 built = (ast.JoinedStr, ast.BinOp)

@@ -119,36 +119,62 @@ def drop_model(model):
     return [models.drop_model(model)]
 
 
+def _ask(*filters):
+    from hypercube.ranking import Ask
+
+    return Ask(*filters)
+
+
 @entry
-def scan_neighbors(query, token_id, k, model):
+def scan_neighbors(
+    query, token_id, k, model, label_like, kinds, letters_only, exclude_variants, minimum_score, approximate
+):
     """Answer semantic_neighbors where the stored graph does not reach."""
     from hypercube import queries
 
-    return queries.scan_neighbors(query, token_id, k, model)
+    ask = _ask(k, label_like, kinds, letters_only, exclude_variants, minimum_score, approximate)
+    return queries.scan_neighbors(query, token_id, model, ask)
 
 
 @entry
-def nearest(vector, k, model):
+def nearest(vector, k, model, label_like, kinds, letters_only, minimum_score, approximate):
     """Rank tokens by their cosine with a vector."""
     from hypercube import queries
 
-    return queries.nearest(vector, k, model)
+    ask = _ask(k, label_like, kinds, letters_only, False, minimum_score, approximate)
+    return queries.nearest(vector, model, ask)
 
 
 @entry
-def most_similar(positive, negative, k, model):
-    """Rank tokens by their cosine with a sum of words."""
+def most_similar(
+    positive, negative, k, model, positive_weights, negative_weights, method, label_like, kinds, letters_only,
+    exclude_variants, minimum_score, approximate,
+):  # fmt: skip
+    """Rank tokens by their cosine with a weighted sum of words."""
     from hypercube import queries
 
-    return queries.most_similar(positive, negative, k, model)
+    ask = _ask(k, label_like, kinds, letters_only, exclude_variants, minimum_score, approximate)
+    return queries.most_similar(positive, negative, (positive_weights, negative_weights), method, model, ask)
 
 
 @entry
-def analogy(a, b, c, k, model, method):
+def analogy(
+    a, b, c, k, model, method, label_like, kinds, letters_only, exclude_variants, minimum_score, approximate
+):
     """Rank the answers to a is to b as c is to what."""
     from hypercube import queries
 
-    return queries.analogy(a, b, c, k, model, method)
+    ask = _ask(k, label_like, kinds, letters_only, exclude_variants, minimum_score, approximate)
+    return queries.analogy(a, b, c, method, model, ask)
+
+
+@entry
+def midpoint(a, b, k, model, label_like, kinds, letters_only, exclude_variants, minimum_score, approximate):
+    """Rank tokens by their cosine with the middle between two words."""
+    from hypercube import queries
+
+    ask = _ask(k, label_like, kinds, letters_only, exclude_variants, minimum_score, approximate)
+    return queries.midpoint(a, b, model, ask)
 
 
 @entry
@@ -160,11 +186,161 @@ def similarity(a, b, model):
 
 
 @entry
+def set_similarity(a, b, model):
+    """Compute the cosine of the mean vectors of two lists of words."""
+    from hypercube import queries
+
+    return queries.set_similarity(a, b, model)
+
+
+@entry
+def centroid(words, model):
+    """Return the mean of the unit vectors of words."""
+    from hypercube import queries
+
+    return queries.centroid(words, model)
+
+
+@entry
+def rank_by_centrality(words, model):
+    """Rank words by the cosine with their centroid."""
+    from hypercube import queries
+
+    return queries.centrality(words, model)
+
+
+@entry
+def odd_one_out(words, model):
+    """Return the word that is farthest from the centroid of all."""
+    from hypercube import queries
+
+    return queries.odd_one_out(words, model)
+
+
+@entry
+def rank_of(a, b, model):
+    """Return the place of one word among the neighbours of another."""
+    from hypercube import queries
+
+    return queries.rank_of(a, b, model)
+
+
+@entry
+def closer_than(a, b, k, model):
+    """Rank the tokens nearer to one word than another is."""
+    from hypercube import queries
+
+    return queries.closer_than(a, b, k, model)
+
+
+@entry
 def embedding(query, model):
     """Return the vector of a word."""
     from hypercube import queries
 
     return queries.embedding(query, model)
+
+
+@entry
+def warm(model):
+    """Map the matrix of a model."""
+    from hypercube import embeddings
+
+    return embeddings.warm(model)
+
+
+@entry
+def sweep_matrices():
+    """Remove the matrix files of models that are gone."""
+    from hypercube import embeddings
+
+    return embeddings.sweep()
+
+
+@entry
+def analogies(
+    questions,
+    k,
+    model,
+    method,
+    skip_unknown,
+    label_like,
+    kinds,
+    letters_only,
+    exclude_variants,
+    minimum_score,
+):
+    """Answer many analogies with one product."""
+    from hypercube import batches
+
+    ask = _ask(k, label_like, kinds, letters_only, exclude_variants, minimum_score)
+    return batches.analogies(questions, method, skip_unknown, model, ask)
+
+
+@entry
+def nearest_batch(vectors, is_array, k, model, label_like, kinds, letters_only, minimum_score):
+    """Answer nearest for many vectors with one product."""
+    from hypercube import batches
+
+    ask = _ask(k, label_like, kinds, letters_only, False, minimum_score)
+    return batches.nearest_batch(vectors, is_array, model, ask)
+
+
+@entry
+def neighbor_join(model_a, model_b, k, source_like, label_like, kinds, letters_only, minimum_score):
+    """Find the tokens of one model nearest to those of another."""
+    from hypercube import batches
+
+    ask = _ask(k, label_like, kinds, letters_only, False, minimum_score)
+    return batches.neighbor_join(model_a, model_b, source_like, ask)
+
+
+@entry
+def evaluate_analogies(questions, model, method, label_like, kinds, letters_only):
+    """Count the right answers to a test of analogies."""
+    from hypercube import evaluations
+
+    return evaluations.evaluate_analogies(questions, method, model, _ask(1, label_like, kinds, letters_only))
+
+
+@entry
+def evaluate_similarity(pairs, model, in_pieces):
+    """Correlate the cosines of pairs of words with what people said."""
+    from hypercube import evaluations
+
+    return [evaluations.evaluate_similarity(pairs, model, in_pieces)]
+
+
+@entry
+def create_vector_index(model, m, ef_construction):
+    """Make the HNSW index of a model."""
+    from hypercube import indexes
+
+    return indexes.create_vector_index(model, m, ef_construction)
+
+
+@entry
+def drop_vector_index(model):
+    """Remove the HNSW index of a model."""
+    from hypercube import indexes
+
+    return indexes.drop_vector_index(model)
+
+
+@entry
+def measure_recall(model, k, sample):
+    """Compare the HNSW index of a model with the exact answer."""
+    from hypercube import indexes
+
+    return [indexes.measure_recall(model, k, sample)]
+
+
+@entry
+def map_svg(model, highlight, axes, neighbors, zoom, width, height):
+    """Draw the map of a model."""
+    from hypercube import pictures
+
+    return pictures.map_svg(model, highlight, axes, neighbors, zoom, width, height)
 
 
 @entry
@@ -181,3 +357,11 @@ def bytes_health():
     from hypercube import health
 
     return health.stored_bytes()
+
+
+@entry
+def matrix_health():
+    """Compare the matrix files with the stored bytes, a sample of each."""
+    from hypercube import health
+
+    return health.matrices()

@@ -12,7 +12,7 @@ import time
 import plpy
 from plpy import spiexceptions
 
-from hypercube.errors import ClientGone, HypercubeError, NotAllowed
+from hypercube.errors import ClientGone, HypercubeError, InvalidArgument, NotAllowed
 
 _POLL_SECONDS = 0.1
 _REPORT_SECONDS = 1.0
@@ -84,6 +84,28 @@ def write(sql, *, types=(), args=()):
 def notice(message):
     """Tell the own client something at once."""
     plpy.notice(message)
+
+
+def setting(name, default):
+    """Return a setting of the session that is a count."""
+    found = rows("SELECT current_setting($1, true) AS value", types=("text",), args=(name,))
+    return count(name, found[0]["value"], default)
+
+
+def count(name, text, default):
+    """Return the value of a setting that is a count from its text; NULL and '' are the default."""
+    if not text:
+        return default
+    if not (text.isascii() and text.isdigit() and len(text) < 10):
+        raise InvalidArgument(
+            f'{name} is not a count: "{text}"', hint=f"SET {name} = '{default}' is the default."
+        )
+    return int(text)
+
+
+def data_directory():
+    """Return the folder of the cluster; the setting of that name is not for everybody to read."""
+    return ctypes.c_char_p.in_dll(ctypes.CDLL(None), "DataDir").value.decode()
 
 
 _SECURITY_RESTRICTED_OPERATION = 2

@@ -94,7 +94,9 @@ def find_model(model):
     return boundary.rows(
         "SELECT m.id, m.name, m.owner, m.dimension, m.vocabulary_size, m.embedding, m.neighbors,"
         " m.created_at::text AS created_at, m.tokenizer, m.root,"
-        " t.digest, t.dtype, t.stored, t.scaling"
+        " t.digest, t.dtype, t.stored, t.scaling, current_user::text AS caller,"
+        " current_setting('hypercube.max_k', true) AS max_k,"
+        " current_setting('hypercube.max_batch', true) AS max_batch"
         " FROM hypercube._find_model($1) AS m"
         " LEFT JOIN hypercube.tensor AS t ON t.model_id = m.id AND t.name = m.embedding",
         types=("text",),
@@ -105,6 +107,32 @@ def find_model(model):
 def models():
     """Return id and name of every model."""
     return boundary.rows("SELECT id, name FROM hypercube.model ORDER BY name")
+
+
+def embedded_models():
+    """Return what the matrix file of each model is named by."""
+    return boundary.rows(
+        "SELECT m.id, m.name, m.dimension, m.vocabulary_size, m.embedding, t.digest, t.dtype, t.scaling"
+        " FROM hypercube.model AS m JOIN hypercube.tensor AS t ON t.model_id = m.id AND t.name = m.embedding"
+        " WHERE t.stored ORDER BY m.name"
+    )
+
+
+def sweep_matrices():
+    """Remove the matrix files of models that are gone, with rights to see every model that is not."""
+    return boundary.rows("SELECT hypercube._sweep_matrices() AS removed")[0]["removed"]
+
+
+def database_number():
+    """Return the object id of the database."""
+    return boundary.rows("SELECT oid::bigint AS number FROM pg_database WHERE datname = current_database()")[
+        0
+    ]["number"]
+
+
+def database_numbers():
+    """Return the object ids of all databases of the cluster."""
+    return [row["number"] for row in boundary.rows("SELECT oid::bigint AS number FROM pg_database")]
 
 
 def extension_version():
@@ -227,25 +255,47 @@ def read_slices(tensor_digest, ordinals, begins, lengths):
 
 
 def find_tokens(model_id, words):
-    """Return the token id of each word that is one token, None for the others, in order."""
-    found = boundary.rows(
-        "SELECT hypercube._find_token($1, word) AS token_id"
-        " FROM unnest($2) WITH ORDINALITY AS asked (word, place) ORDER BY place",
+    """Return the token id of each word that is one token, None for the others, in order.
+
+    Most words are spelled just as a label: those are found together, by the first rule of
+    _find_token, and only the others by all its rules, which cost more.
+    """
+    return boundary.rows(
+        "SELECT array_agg(coalesce(same.token_id, hypercube._find_token($1, word)) ORDER BY place) AS ids"
+        " FROM unnest($2) WITH ORDINALITY AS asked (word, place)"
+        " LEFT JOIN LATERAL (SELECT t.token_id FROM hypercube.token AS t"
+        "  WHERE t.model_id = $1 AND t.label = word AND t.kind = 'word'"
+        "   AND word = ltrim(btrim(word), '▁Ġ') ORDER BY t.usable DESC, t.token_id LIMIT 1) AS same ON true",
         types=("int", "text[]"),
         args=(model_id, words),
-    )
-    return [row["token_id"] for row in found]
+    )[0]["ids"]
 
 
 def labels(model_id, token_ids):
     """Return the labels of tokens, in the order of their ids in the list."""
-    found = boundary.rows(
-        "SELECT t.label FROM unnest($2) WITH ORDINALITY AS wanted (token_id, place)"
-        " JOIN hypercube.token AS t ON t.model_id = $1 AND t.token_id = wanted.token_id ORDER BY place",
-        types=("int", "int[]"),
-        args=(model_id, token_ids),
+    return (
+        boundary.rows(
+            "SELECT array_agg(t.label ORDER BY place) AS labels"
+            " FROM unnest($2) WITH ORDINALITY AS wanted (token_id, place)"
+            " JOIN hypercube.token AS t ON t.model_id = $1 AND t.token_id = wanted.token_id",
+            types=("int", "int[]"),
+            args=(model_id, token_ids),
+        )[0]["labels"]
+        or []
     )
-    return [row["label"] for row in found]
+
+
+def qualifying(model_id, label_like, kinds):
+    """Return the ids of the usable tokens whose label and kind fit, big-endian int32, and their labels."""
+    found = boundary.rows(
+        "SELECT string_agg(int4send(token_id), '' ORDER BY token_id) AS ids,"
+        " array_agg(label ORDER BY token_id) AS labels FROM hypercube.token"
+        " WHERE model_id = $1 AND usable AND ($2 IS NULL OR label LIKE $2)"
+        " AND ($3 IS NULL OR kind = ANY ($3))",
+        types=("int", "text", "hypercube.token_kind[]"),
+        args=(model_id, label_like, kinds),
+    )[0]
+    return found["ids"] or b"", found["labels"] or []
 
 
 def unusable_tokens(model_id):
@@ -254,6 +304,47 @@ def unusable_tokens(model_id):
         "SELECT token_id FROM hypercube.token WHERE model_id = $1 AND NOT usable ORDER BY token_id",
         types=("int",),
         args=(model_id,),
+    )
+    return [row["token_id"] for row in found]
+
+
+def store_recall(model_id, k, sample, mean, minimum, ef_search):
+    """Keep what measure_recall found for a model and k."""
+    boundary.write(
+        "INSERT INTO hypercube.index_recall (model_id, k, sample, mean, minimum, ef_search)"
+        " VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (model_id, k) DO UPDATE"
+        " SET (sample, mean, minimum, ef_search, measured_at)"
+        "  = (excluded.sample, excluded.mean, excluded.minimum, excluded.ef_search, excluded.measured_at)",
+        types=("int", "int", "int", "float8", "float8", "int"),
+        args=(model_id, k, sample, mean, minimum, ef_search),
+    )
+
+
+def drop_recall(model_id):
+    """Forget what was measured of the index of a model."""
+    boundary.write("DELETE FROM hypercube.index_recall WHERE model_id = $1", types=("int",), args=(model_id,))
+
+
+def map_points(model, first, second):
+    """Return token ids (int32), two coordinates (float64), both big-endian, labels and kinds of a map."""
+    found = boundary.rows(
+        "SELECT string_agg(int4send(token_id), '' ORDER BY token_id) AS ids,"
+        " string_agg(float8send((ARRAY[x, y, z, w])[$2]) || float8send((ARRAY[x, y, z, w])[$3]), ''"
+        "  ORDER BY token_id) AS points,"
+        " array_agg(label ORDER BY token_id) AS labels, array_agg(kind::text ORDER BY token_id) AS kinds"
+        " FROM hypercube.map WHERE model = $1",
+        types=("text", "int", "int"),
+        args=(model, first, second),
+    )[0]
+    return found["ids"] or b"", found["points"] or b"", found["labels"] or [], found["kinds"] or []
+
+
+def stored_neighbors(model_id, token_id, k):
+    """Return the token ids of the stored neighbours of a token, best first."""
+    found = boundary.rows(
+        "SELECT token_id FROM hypercube._stored_neighbors($1, '', $2, $3)",
+        types=("int", "int", "int"),
+        args=(model_id, token_id, k),
     )
     return [row["token_id"] for row in found]
 

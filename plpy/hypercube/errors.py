@@ -19,6 +19,8 @@
   + PostconditionFailed         XX000  internal_error
 """
 
+_NAMED = 50
+
 
 class HypercubeError(Exception):
     """Base of every refusal; knows how PostgreSQL should report it."""
@@ -37,7 +39,9 @@ class UnknownToken(HypercubeError):
     sqlstate = "42704"
 
     def __init__(self, words, model):
-        named = ", ".join(f'"{word}"' for word in words)
+        named = ", ".join(f'"{word}"' for word in words[:_NAMED])
+        if len(words) > _NAMED:
+            named += f" and {len(words) - _NAMED} more are"
         super().__init__(
             f'{"word" if len(words) == 1 else "words"} {named} not known to model "{model}"',
             hint="Look for a spelling with "

@@ -3,7 +3,7 @@
 import importlib.metadata
 import os
 
-from hypercube import __version__, boundary, catalog
+from hypercube import __version__, boundary, catalog, embeddings
 from hypercube.chunks import chunk_digest
 
 _PACKAGES = ("numpy", "scipy", "safetensors", "blake3", "ml_dtypes", "tokenizers")
@@ -59,4 +59,13 @@ def stored_bytes():
                 wrong.append(row["digest"].hex())
         detail = f"digests of {count} chunks recomputed" if not wrong else "differ: " + ", ".join(wrong)
         found.append((f"bytes of {model['name']}", not wrong, detail))
+    return found
+
+
+def matrices():
+    """Return a (check, ok, detail) row for each model that has an embedding: its matrix file is right."""
+    found = []
+    for model in catalog.embedded_models():
+        boundary.tick()
+        found.append((f"matrix of {model['name']}", *embeddings.check_file(model)))
     return found

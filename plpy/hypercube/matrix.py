@@ -1,15 +1,26 @@
-"""The unit-length embedding matrix of a model, kept for the session.
+"""The unit-length embedding of a model in a file that every session maps.
 
-Keyed by the digest of its tensor, so an entry can never be out of date.
+The file is named by what it is computed from, so it can never be out of date, and
+holds float32 rows and nothing else.  It is made under another name and renamed when it
+is whole; a session that finds it missing or of the wrong size makes it again.
 """
 
-from collections import OrderedDict
+import fcntl
+import mmap
+import os
+import time
+from contextlib import contextmanager, suppress
 from typing import NamedTuple
 
-from hypercube.errors import TooMuchMemory
+from hypercube.errors import NotWritten, TooMuchMemory
 
-_KEPT_BYTES = 1 << 30
-_kept = OrderedDict()
+# Programs that copy a cluster leave out what begins so.
+FOLDER = "pgsql_tmp_hypercube"
+_VERSION = "unit1"
+_UNFINISHED = ".new"
+_WAIT_SECONDS = 0.02
+# Written and brought to the disk at a time: a cancel waits for one of them.
+_WRITE_BYTES = 8 << 20
 
 
 class Matrix(NamedTuple):
@@ -17,6 +28,13 @@ class Matrix(NamedTuple):
 
     unit: object
     ineligible: object
+
+
+class Mapped(NamedTuple):
+    """An open mapping, and which file it is of."""
+
+    unit: object
+    inode: tuple
 
 
 def require_room(rows, columns, limit):
@@ -29,16 +47,172 @@ def require_room(rows, columns, limit):
         )
 
 
-def lookup(digest):
-    """Return the Matrix kept under a digest, or None."""
-    found = _kept.get(digest)
-    if found is not None:
-        _kept.move_to_end(digest)
-    return found
+def file_name(*digests):
+    """Return the name of the file that is computed from tensors with these digests."""
+    return "-".join([_VERSION, *(bytes(digest).hex() for digest in digests)])
 
 
-def keep(digest, matrix):
-    """Keep a Matrix, and let go of the least used ones beyond 1 GiB."""
-    _kept[digest] = matrix
-    while len(_kept) > 1 and sum(entry.unit.nbytes for entry in _kept.values()) > _KEPT_BYTES:
-        _kept.popitem(last=False)
+def is_current(path, mapped):
+    """Return whether a mapping is of the file that has the name now, at its full size."""
+    try:
+        return _inode(os.stat(path)) == mapped.inode
+    except FileNotFoundError:
+        return False
+
+
+def open_mapped(path, rows, columns):
+    """Return the Mapped matrix of a file, None where it is missing or of another size."""
+    import numpy as np
+
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    try:
+        found = os.fstat(descriptor)
+        if found.st_size != rows * columns * 4:
+            return None
+        held = mmap.mmap(descriptor, found.st_size, prot=mmap.PROT_READ)
+    finally:
+        os.close(descriptor)
+    unit = np.frombuffer(held, np.float32).reshape(rows, columns)
+    return Mapped(unit, _inode(found))
+
+
+def _inode(status):
+    return status.st_dev, status.st_ino, status.st_size
+
+
+def build(folder, name, size, blocks, *, step):
+    """Write a file from blocks of rows, unless another session did so meanwhile.
+
+    Parameters
+    ----------
+    folder, name : str
+        Folders are made, for the server's user alone.
+    size : int
+        Bytes that the blocks have together; their space is taken before the first is computed.
+    blocks : iterable of float32 ndarray
+        Not read where the file is found whole.
+    step : callable
+        ``step(fraction)``, called while waiting and between blocks; may raise, and nothing is left then.
+
+    Raises
+    ------
+    NotWritten
+        The disk is full, or the folder cannot be written.
+    """
+    path = os.path.join(folder, name)
+    try:
+        os.makedirs(folder, mode=0o700, exist_ok=True)
+        with _only_builder(folder, step):
+            if os.path.lexists(path) and os.lstat(path).st_size == size:
+                return
+            _write(path, size, blocks, step)
+    except OSError as problem:
+        if problem.errno is None:
+            raise
+        raise NotWritten(os.path.join(FOLDER, name), problem) from None
+
+
+def _write(path, size, blocks, step):
+    unfinished = path + _UNFINISHED
+    descriptor = os.open(
+        unfinished, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600
+    )
+    try:
+        os.posix_fallocate(descriptor, 0, size)
+        written = 0
+        for block in blocks:
+            data = memoryview(block).cast("B")
+            for start in range(0, len(data), _WRITE_BYTES):
+                step(written / size)
+                written += _write_all(descriptor, data[start : start + _WRITE_BYTES])
+                # A crash of the machine must not leave a file of the right size with nothing in it.
+                os.fdatasync(descriptor)
+        if written != size:
+            raise ValueError(f"{written} bytes for a file of {size}")
+        os.rename(unfinished, path)
+    except BaseException:
+        with suppress(FileNotFoundError):
+            os.unlink(unfinished)
+        raise
+    finally:
+        os.close(descriptor)
+    _sync_folder(os.path.dirname(path))
+
+
+def _write_all(descriptor, data):
+    done = 0
+    while done < len(data):
+        done += os.write(descriptor, data[done:])
+    return done
+
+
+def _sync_folder(folder):
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def _only_builder(folder, step):
+    """Hold the folder's lock, which the kernel takes back from a process that dies."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                step(0.0)
+                time.sleep(_WAIT_SECONDS)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def files(folder):
+    """Return the sizes of the files in a folder as a dict by name; unfinished ones are none."""
+    try:
+        with os.scandir(folder) as entries:
+            return {
+                entry.name: entry.stat(follow_symlinks=False).st_size
+                for entry in entries
+                if entry.name.startswith(_VERSION) and not entry.name.endswith(_UNFINISHED)
+            }
+    except FileNotFoundError:
+        return {}
+
+
+def sweep(folder, wanted, *, step):
+    """Remove the files of a folder but those with the wanted names; return how many went.
+
+    What a process that died left unfinished goes as well.  Sessions that still map a
+    removed file keep what they map.
+    """
+    removed = 0
+    try:
+        with _only_builder(folder, step):
+            for name in os.listdir(folder):
+                if name not in wanted and name.startswith("unit"):
+                    os.unlink(os.path.join(folder, name))
+                    removed += 1
+    except FileNotFoundError:
+        pass
+    return removed
+
+
+def sweep_databases(parent, existing):
+    """Remove the folders of databases that are gone; `existing` are the numbers of the others."""
+    import shutil
+
+    try:
+        names = os.listdir(parent)
+    except FileNotFoundError:
+        return
+    for name in names:
+        if name.isdigit() and int(name) not in existing:
+            shutil.rmtree(os.path.join(parent, name), ignore_errors=True)

@@ -1,6 +1,6 @@
 """Models as a whole: which folders they come from, and how they go."""
 
-from hypercube import boundary, bulk, catalog, sources
+from hypercube import boundary, bulk, catalog, embeddings, hnsw, sources
 from hypercube.errors import InvalidArgument, NotAllowed
 
 _TOKENS_A_STATEMENT = 5_000
@@ -73,6 +73,8 @@ def _drop(model):
         count, dropped = bulk.drop_rows(model["id"], first, first + _TOKENS_A_STATEMENT)
         relations += count
         tokens.update(dropped)
+    hnsw.drop(model["id"])
+    catalog.drop_recall(model["id"])
     digests = bulk.drop_model(model["id"])
     chunks, size = 0, 0
     for digest in dict.fromkeys(digests):
@@ -86,6 +88,8 @@ def _drop(model):
         boundary.tick()
         compositions += bulk.drop_compositions(spelled[first : first + _TOKENS_A_STATEMENT])
     bulk.analyze()
+    # If this is rolled back, the next question makes the file again.
+    embeddings.sweep()
     return {
         "model": model["name"],
         "tensors": len(digests),

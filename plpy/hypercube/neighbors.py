@@ -11,7 +11,7 @@ ascending): each run before the one that holds column c has a column before c.
 
 import numpy as np
 
-from hypercube import tiles
+from hypercube import scoring, tiles
 
 _GROUP = 64
 # Columns multiplied at a time; maxima are taken while they are in the cache.
@@ -19,6 +19,11 @@ _BLOCK = 64 * _GROUP
 # Scores a thread holds at a time, and the rows that are enough to keep BLAS busy.
 _TILE_BYTES = 64 << 20
 _TILE_ROWS = 512
+# Columns looked at beyond the k best, because float32 may have put them in the wrong order;
+# more where scores are so close that these may not be enough.
+_SPARE = 8
+_MOST_SPARE = 128
+_DOUBT = 4e-6
 # Products of one call of BLAS, between two looks at the stop sign (about 50 ms).
 _BLOCK_PRODUCTS = 2 << 30
 _SLICE_BYTES = 8 << 20
@@ -93,14 +98,14 @@ def nearest_graph(unit, k, *, threads=None, step=_silent):
 
     Notes
     -----
-    Exact: every pair is multiplied, in float32.  Equal input gives equal output,
-    bit for bit on one kind of processor.
+    Exact: every pair is multiplied, in float32; those that may be among the nearest once more in
+    float64.  Equal input gives equal output, whatever the number of threads.
     """
     own = np.arange(len(unit)).reshape(-1, 1)
     return nearest(unit, unit, k, excluded=own, threads=threads, step=step)
 
 
-def nearest(queries, unit, k, *, excluded=None, threads=None, step=_silent):
+def nearest(queries, unit, k, *, excluded=None, eligible=None, threads=None, rows=None, step=_silent):
     """Find the k rows of `unit` nearest to every row of `queries`.
 
     Parameters
@@ -110,8 +115,13 @@ def nearest(queries, unit, k, *, excluded=None, threads=None, step=_silent):
     unit : float32 ndarray of shape (n, d)
     k : int
     excluded : int ndarray of shape (m, e), optional
-        Rows of `unit` that are no answer to a query; -1 excludes nothing.
-        ``k' = min(k, n - e)`` answers are returned.
+        Different rows of `unit` that are no answer to a query; -1 excludes nothing.
+        ``k' = min(k, n - the fewest exclusions of a query)`` answers are returned.
+    eligible : bool ndarray of shape (n,), optional
+        Rows of `unit` that may be an answer.  Where a query has fewer than k' answers, the rest
+        of its scores are -inf and their neighbors mean nothing.
+    rows : int, optional
+        Queries that are multiplied at a time; scores of that many are held.
     threads, step
         As for `nearest_graph`.
 
@@ -121,16 +131,53 @@ def nearest(queries, unit, k, *, excluded=None, threads=None, step=_silent):
     scores : float32 ndarray of shape (m, k')
         As for `nearest_graph`.
     """
+    kept, forget = _exclusion(len(queries), len(unit), k, excluded, eligible)
+    return _search(scoring.Products(queries, unit), kept, forget, threads, step, rows)
+
+
+def nearest_by_quotient(
+    words, questions, unit, k, *, excluded=None, eligible=None, threads=None, rows=None, step=_silent
+):
+    """Find the k best rows of `unit` for analogies by 3CosMul.
+
+    Parameters
+    ----------
+    words : float32 ndarray of shape (u, d)
+        Of length 1, as the rows of `unit`.
+    questions : int ndarray of shape (m, 3)
+        Rows of `words`: a is to b as c is to what.
+    unit, k, excluded, eligible, threads, rows, step
+        As for `nearest`.
+
+    Returns
+    -------
+    neighbors : int32 ndarray of shape (m, k')
+    scores : float32 ndarray of shape (m, k')
+        cos'(b) cos'(c) / (cos'(a) + 1e-6) where cos' = (1 + cos) / 2; ordered as for `nearest`.
+
+    Notes
+    -----
+    Levy and Goldberg (2014).
+    """
+    kept, forget = _exclusion(len(questions), len(unit), k, excluded, eligible)
+    return _search(scoring.Quotients(words, questions, unit), kept, forget, threads, step, rows)
+
+
+def _exclusion(m, n, k, excluded, eligible):
+    """Return how many answers there can be, and the function that forgets what is none."""
     if excluded is None:
-        excluded = np.empty((len(queries), 0), np.int64)
+        excluded = np.empty((m, 0), np.int64)
+    hidden = None if eligible is None or eligible.all() else ~eligible
 
     def forget(score, rows, columns):
         taken = excluded[rows] - columns.start
         row, entry = np.nonzero((taken >= 0) & (taken < score.shape[1]))
         score[row, taken[row, entry]] = -np.inf
+        if hidden is not None:
+            np.copyto(score, -np.inf, where=hidden[columns])
 
-    kept = min(k, len(unit) - excluded.shape[1])
-    return _search(queries, unit, kept, forget, threads, step)
+    fewest = (excluded >= 0).sum(axis=1).min(initial=excluded.shape[1])
+    return min(k, n - fewest), forget
 
 
 def nearest_outside(unit, rows, component, k, *, threads=None, step=_silent):
@@ -159,12 +206,13 @@ def nearest_outside(unit, rows, component, k, *, threads=None, step=_silent):
         score[component[rows[own], None] == component[None, columns]] = -np.inf
 
     largest = np.bincount(component)[component[rows]].max(initial=0)
-    return _search(unit[rows], unit, min(k, len(unit) - largest), forget, threads, step)
+    scored = scoring.Products(unit[rows], unit)
+    return _search(scored, min(k, len(unit) - largest), forget, threads, step)
 
 
-def _search(queries, unit, k, forget, threads, step):
+def _search(scored, k, forget, threads, step, most_rows=None):
     """Search tile by tile; ``forget(score, rows, columns)`` sets to -inf what is no answer."""
-    m, n, d = len(queries), *unit.shape
+    m, n, d = scored.shape
     k = max(0, k)
     neighbors = np.empty((m, k), np.int32)
     scores = np.empty((m, k), np.float32)
@@ -172,28 +220,25 @@ def _search(queries, unit, k, forget, threads, step):
         return neighbors, scores
 
     groups = -(-n // _GROUP)
-    rows = max(1, min(_TILE_ROWS, m, _TILE_BYTES // (4 * _GROUP * groups)))
+    rows = max(1, min(most_rows or _TILE_ROWS, m, _TILE_BYTES // (4 * _GROUP * groups)))
     blocks = _column_blocks(n, rows * d)
 
     def prepare(stopping):
-        held = np.full((rows, groups * _GROUP), -np.inf, np.float32)
+        held = np.empty((rows, groups * _GROUP), np.float32)
+        held[:, n:] = -np.inf
         maxima = np.empty((rows, groups), np.float32)
 
         def work(tile):
             start, stop = tile
-            # A copy: a matrix times its own transpose would go to SYRK, which
-            # has crashed at this size.
-            left = queries[start:stop].copy()
+            fill = scored.tile(start, stop)
             score, best = held[: stop - start], maxima[: stop - start]
             for first, last in blocks:
                 if stopping():
                     return
-                np.matmul(left, unit[first:last].T, out=score[:, first:last])
+                fill(first, last, score[:, first:last])
                 forget(score[:, first:last], slice(start, stop), slice(first, last))
                 _group_maxima(score, best, first, last)
-            columns, values = _finish(score, best, k)
-            neighbors[start:stop] = columns
-            np.clip(values, -1.0, 1.0, out=scores[start:stop])
+            neighbors[start:stop], scores[start:stop] = _refined(scored, start, score, best, k)
 
         return work
 
@@ -201,7 +246,7 @@ def _search(queries, unit, k, forget, threads, step):
     return neighbors, scores
 
 
-def top_k(scores, k, excluded=()):
+def top_k(scores, k, refine, excluded=()):
     """Find the k best entries of one vector of scores.
 
     Parameters
@@ -209,16 +254,18 @@ def top_k(scores, k, excluded=()):
     scores : float32 ndarray of shape (n,)
         Without NaN; an entry of -inf is not eligible.
     k : int
+    refine : callable
+        ``refine(indices)`` returns the scores of some entries, float32, as they should be.
     excluded : sequence of int
         Indices that are not eligible either.
 
     Returns
     -------
     indices : int64 ndarray
-        By score descending, equal scores by index ascending; k of them, or as
+        By refined score descending, equal scores by index ascending; k of them, or as
         many as are eligible.
     scores : float32 ndarray
-        The entries at these indices.
+        The refined scores of these entries.
     """
     n = len(scores)
     groups = -(-n // _GROUP)
@@ -228,11 +275,49 @@ def top_k(scores, k, excluded=()):
     padded[np.asarray(excluded, np.intp)] = -np.inf
     if k <= 0 or n == 0:
         return np.empty(0, np.int64), np.empty(0, np.float32)
-    grid = padded.reshape(1, -1)
     best = np.maximum.reduceat(padded, np.arange(0, padded.size, _GROUP)).reshape(1, -1)
-    columns, values = _finish(grid, best, min(k, n))
+    single = _Single(refine, n)
+    columns, values = _refined(single, 0, padded.reshape(1, -1), best, min(k, n))
     eligible = np.count_nonzero(values > -np.inf)
     return columns[0, :eligible], values[0, :eligible]
+
+
+class _Single:
+    """One question whose scores are refined by a function."""
+
+    def __init__(self, refine, n):
+        self.shape = (1, n, 0)
+        self._refine = refine
+
+    def refine(self, questions, columns):
+        return self._refine(columns[0])[None, :]
+
+
+def _refined(scored, first, score, best, k):
+    """Return the k best columns of every row of a tile, and their scores, by what `scored` refines.
+
+    More columns than k are looked at, as many as the error of float32 may have put behind.
+    """
+    rows, n = len(score), scored.shape[1]
+    count = min(n, k + _SPARE)
+    columns, values = _finish(score, best, count)
+    exact = scored.refine(np.arange(first, first + rows), columns)
+    exact[values == -np.inf] = -np.inf
+    columns, exact = _in_order(columns, exact, k)
+    if count < n:
+        last = np.where(values[:, -1] > -np.inf, values[:, -1], np.inf)
+        doubtful = np.flatnonzero(np.abs(values[:, k - 1] - last) <= _DOUBT)
+        if len(doubtful):
+            wide, rough = _finish(score[doubtful], best[doubtful], min(n, k + _MOST_SPARE))
+            again = scored.refine(first + doubtful, wide)
+            again[rough == -np.inf] = -np.inf
+            columns[doubtful], exact[doubtful] = _in_order(wide, again, k)
+    return columns, exact
+
+
+def _in_order(columns, scores, k):
+    place = np.lexsort((columns, -scores), axis=1)[:, :k]
+    return np.take_along_axis(columns, place, axis=1), np.take_along_axis(scores, place, axis=1)
 
 
 def _column_blocks(n, products_per_column):

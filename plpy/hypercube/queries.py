@@ -1,318 +1,126 @@
-"""Questions that need the whole embedding: scans, analogies, vectors of words."""
+"""Questions about one word or a few, answered from the whole embedding."""
 
-import functools
+from hypercube import boundary, embeddings, ranking, words
+from hypercube.errors import InvalidArgument
 
-from hypercube import boundary, catalog, matrix, scales, vocabulary, weights
-from hypercube.errors import CorruptFile, InvalidArgument, StepMissing, UnknownToken
-
-_BATCH = 16
-# Longer than any token and most sentences; cutting it into tokens cannot be interrupted.
-_WORD_LIMIT = 1000
-_METHODS = ("3cosadd", "3cosmul")
-_SAID_LIMIT = 1000
-_said = set()
+METHODS = ("3cosadd", "3cosmul")
+# Scores in float32 are nearer to the true ones than this.
+_NEAR = 1e-5
+_REFINED = 4096
 
 
-def check_k(k):
-    """Refuse a k outside 1 to 1000."""
-    if k is None or not 1 <= k <= 1000:
-        raise InvalidArgument(
-            f"k is out of range: {'null' if k is None else k}", hint="Ask for 1 to 1000 rows."
-        )
-
-
-def check_words(words):
-    """Refuse what is no word: NULL, an array in an array, a text of more than 1,000 characters."""
-    if any(word is None for word in words):
-        raise InvalidArgument("a word must not be null", hint="Give a word, for example 'whale'.")
-    if not all(isinstance(word, str) for word in words):
-        raise InvalidArgument("the words are not a list of text", hint="For example ARRAY['king', 'woman'].")
-    longest = max(map(len, words), default=0)
-    if longest > _WORD_LIMIT:
-        raise InvalidArgument(
-            f"a word has {longest} characters", hint=f"Ask for words of at most {_WORD_LIMIT} characters."
-        )
-
-
-def find_model(name):
-    """Return the row of a model that has a usable embedding."""
-    model = catalog.find_model(name)
-    if model["embedding"] is not None and not model["stored"]:
-        raise StepMissing(
-            f'model "{model["name"]}" was stored without its bytes',
-            hint="Only stored neighbours and the map answer; ingest it again with store => 'embeddings'.",
-        )
-    if model["embedding"] is None:
-        raise StepMissing(
-            f'model "{model["name"]}" has no usable token embedding',
-            hint="SELECT notes FROM hypercube.model_report('...') says why.",
-        )
-    return model
-
-
-def load_matrix(model):
-    """Return the Matrix of a model, built from its chunks at the first question of a session."""
-    import numpy as np
-
-    from hypercube import neighbors
-
-    key = (model["digest"], model["id"], model["created_at"])
-    found = matrix.lookup(key)
-    if found is not None:
-        return found
-    n, d = model["vocabulary_size"], model["dimension"]
-    matrix.require_room(n, d, matrix_limit())
-    flat = np.empty(n * d, weights.working_type(model["dtype"]))
-    count = catalog.chunk_count(model["digest"])
-    filled = 0
-    for first in range(0, count, _BATCH):
-        boundary.tick()
-        for data in catalog.read_chunks(model["digest"], first, first + _BATCH - 1):
-            values = weights.decode(data, model["dtype"])
-            if filled + values.size > flat.size:
-                raise _damaged(model)
-            flat[filled : filled + values.size] = values
-            filled += values.size
-    if filled != flat.size:
-        raise _damaged(model)
-    table = flat.reshape(n, d)
-    scale = _scale(model)
-    if scale is not None:
-        scales.multiply(table, _scale_values(model, scale), scale)
-    unit, _ = neighbors.unit_rows(table, out=table if table.dtype == np.float32 else None, step=boundary.tick)
-    unit.flags.writeable = False
-    found = matrix.Matrix(unit, np.array(catalog.unusable_tokens(model["id"]), np.intp))
-    matrix.keep(key, found)
-    return found
-
-
-def _scale(model):
-    """Return the scales.Scale of a quantised embedding, or None."""
-    if model["scaling"] is None:
-        return None
-    names = scales.candidates(model["embedding"])
-    shapes = {tensor["name"]: tensor["shape"] for tensor in catalog.tensors(model["id"], names)}
-    return scales.find(model["embedding"], (model["vocabulary_size"], model["dimension"]), shapes)
-
-
-def _scale_values(model, scale):
-    """Return the values of a scale's tensor, float32."""
-    import numpy as np
-
-    [tensor] = catalog.tensors(model["id"], [scale.name])
-    data = b"".join(catalog.read_chunks(tensor["digest"], 0, tensor["bytes"] // weights.PIECE))
-    if len(data) != tensor["bytes"]:
-        raise _damaged(model)
-    return weights.decode(data, tensor["dtype"]).astype(np.float32)
-
-
-def _damaged(model):
-    return CorruptFile(
-        f'the stored embedding of model "{model["name"]}" is incomplete',
-        hint="SELECT * FROM hypercube.health() lists what is damaged; restore it from a backup.",
-    )
-
-
-def matrix_limit():
-    """Return the setting hypercube.matrix_limit in bytes."""
-    text = boundary.rows("SELECT current_setting('hypercube.matrix_limit', true) AS value")[0]["value"]
-    if not text:
-        return 4096 << 20
-    if not (text.isascii() and text.isdigit() and len(text) < 10):
-        raise InvalidArgument(
-            f'hypercube.matrix_limit is not a number of MiB: "{text}"',
-            hint="SET hypercube.matrix_limit = '4096' is the default.",
-        )
-    return int(text) << 20
-
-
-@functools.lru_cache(maxsize=4)
-def _tokenizer(digests, model_id, path):
-    # Keyed by content; the model's id only says where to read it, and cannot make an entry out of date.
-    files = {path: content for path, (content, _) in catalog.files(model_id).items()}
-    files = vocabulary.files_of(files, path)
-    tokenizer = vocabulary.load(files)
-    return tokenizer, vocabulary.unknown_id(files, tokenizer)
-
-
-def find_words(model, words):
-    """Return the token ids that spell each word: one, or several pieces.
-
-    Raises
-    ------
-    UnknownToken
-        Naming all words that cannot be spelled.
-    """
-    found = [None if token_id is None else [token_id] for token_id in catalog.find_tokens(model["id"], words)]
-    missing = [place for place, ids in enumerate(found) if ids is None]
-    if missing:
-        tokenizer, unknown = _tokenizer(
-            catalog.vocabulary_digests(model["id"]), model["id"], model["tokenizer"]
-        )
-        for place in missing:
-            ids = vocabulary.spell(tokenizer, words[place])
-            if ids and unknown not in ids and max(ids) < model["vocabulary_size"]:
-                found[place] = ids
-    unspelled = [word for word, ids in zip(words, found, strict=True) if ids is None]
-    if unspelled:
-        raise UnknownToken(unspelled, model["name"])
-    return found
-
-
-def read_rows(model, token_ids):
-    """Return rows of the embedding as the model holds them: float64 (len(token_ids), dimension)."""
-    import numpy as np
-
-    size = model["dimension"] * weights.BITS[model["dtype"]] // 8
-    parts = []
-    for token_id in token_ids:
-        begin, end = token_id * size, (token_id + 1) * size
-        while begin < end:
-            ordinal, inside = divmod(begin, weights.PIECE)
-            length = min(end - begin, weights.PIECE - inside)
-            parts.append((ordinal, inside, length))
-            begin += length
-    data = b"".join(catalog.read_slices(model["digest"], *map(list, zip(*parts, strict=True))))
-    if len(data) != size * len(token_ids):
-        raise _damaged(model)
-    values = weights.decode(data, model["dtype"]).astype(np.float64)
-    rows = values.reshape(len(token_ids), model["dimension"])
-    scale = _scale(model)
-    if scale is not None:
-        scales.multiply_rows(rows, token_ids, _scale_values(model, scale), scale)
-    return rows
-
-
-def word_vectors(model, spelled):
-    """Return one float64 vector a word: the mean of its pieces, NaN and Inf as 0."""
-    import numpy as np
-
-    rows = read_rows(model, [token_id for ids in spelled for token_id in ids])
-    rows[~np.isfinite(rows)] = 0.0
-    ends = np.cumsum([len(ids) for ids in spelled])
-    return [part.mean(axis=0) for part in np.split(rows, ends[:-1])]
-
-
-def unit_vectors(model, words, spelled):
-    """Return the vectors of words divided by their lengths, float64."""
-    import numpy as np
-
-    vectors = word_vectors(model, spelled)
-    for place, vector in enumerate(vectors):
-        peak = np.abs(vector).max()
-        if peak == 0.0:
-            raise InvalidArgument(
-                f'the vector of "{words[place]}" in model "{model["name"]}" is zero and has no direction',
-                hint="Ask for another word.",
-            )
-        # First by the peak: squares of very large or small numbers leave the range.
-        vectors[place] = vector / peak / np.linalg.norm(vector / peak)
-    return vectors
-
-
-def _say_pieces(model, word, token_ids):
-    """Say that a word is several tokens, once a session: it may stand in every row of a join."""
-    said = (model["id"], model["created_at"], word)
-    if len(token_ids) > 1 and said not in _said:
-        if len(_said) == _SAID_LIMIT:
-            _said.clear()
-        _said.add(said)
-        spelled = " + ".join(catalog.labels(model["id"], token_ids))
-        boundary.notice(f'"{word}" is {len(token_ids)} tokens ({spelled}); the mean of their vectors is used')
-
-
-def _ranked(model, scores, k, excluded):
-    """Return the k best tokens of a float32 score vector as rows of hypercube.answer."""
-    from hypercube import neighbors
-
-    ids, best = neighbors.top_k(scores, k, excluded)
-    ids, best = ids.tolist(), best.tolist()
-    return [
-        (rank, label, score, model["name"], token_id, True)
-        for rank, (label, score, token_id) in enumerate(
-            zip(catalog.labels(model["id"], ids), best, ids, strict=True), start=1
-        )
-    ]
-
-
-def _cosines(held, vector):
-    """Return the float32 cosine of every row with a vector; rows without a direction get -inf."""
-    import numpy as np
-
-    scores = held.unit @ (vector / np.linalg.norm(vector)).astype(np.float32)
-    np.clip(scores, -1.0, 1.0, out=scores)
-    scores[held.ineligible] = -np.inf
-    return scores
-
-
-def scan_neighbors(query, token_id, k, name):
+def scan_neighbors(query, token_id, name, ask):
     """Answer semantic_neighbors where the stored graph does not reach."""
-    check_k(k)
-    check_words([query])
-    model = find_model(name)
-    [ids] = find_words(model, [query]) if token_id is None else [[token_id]]
-    _say_pieces(model, query, ids)
-    [vector] = unit_vectors(model, [query], [ids])
-    return _ranked(model, _cosines(load_matrix(model), vector), k, ids)
+    words.check_words([query])
+    model = embeddings.find_model(name)
+    ranking.check_ask(ask, model)
+    spelled = words.find_words(model, [query]) if token_id is None else [[token_id]]
+    words.say_pieces(model, [query], spelled)
+    held = embeddings.load_matrix(model)
+    [vector] = words.unit_vectors(model, [query], spelled, held.unit)
+    return ranking.nearest(model, held, vector, ask, excluded=spelled[0], variants=_variants(ask, [query]))
 
 
-def nearest(vector, k, name):
+def _variants(ask, inputs):
+    return {ranking.variant(word) for word in inputs} if ask.exclude_variants else frozenset()
+
+
+def nearest(vector, name, ask):
     """Answer nearest: the rows with the greatest cosine with a vector."""
     import numpy as np
 
-    check_k(k)
-    model = find_model(name)
+    from hypercube import neighbors
+
+    model = embeddings.find_model(name)
+    ranking.check_ask(ask, model)
     if vector is None or any(value is None for value in vector):
-        raise InvalidArgument("the vector must not be null, nor hold a null", hint=_length_hint(model))
+        raise InvalidArgument("the vector must not be null, nor hold a null", hint=length_hint(model))
     array = np.array(vector, np.float64)
     if array.shape != (model["dimension"],):
         raise InvalidArgument(
             f"the vector has {'x'.join(map(str, array.shape))} numbers,"
             f' those of model "{model["name"]}" have {model["dimension"]}',
-            hint=_length_hint(model),
+            hint=length_hint(model),
         )
     if not np.isfinite(array).all() or not array.any():
         raise InvalidArgument(
             "the vector is zero, or holds NaN or infinity",
             hint="A direction needs finite numbers, one not 0.",
         )
-    return _ranked(model, _cosines(load_matrix(model), array), k, ())
+    # As the rows of the matrix are made, so that the vector of a word is its row.
+    unit, _ = neighbors.unit_rows(array[None])
+    return ranking.nearest(model, embeddings.load_matrix(model), unit[0].astype(np.float64), ask)
 
 
-def _length_hint(model):
+def length_hint(model):
+    """Return the hint for a vector that is none."""
     return f"Give {model['dimension']} numbers, for example hypercube.embedding('whale')."
 
 
-def _inputs(model, words):
-    """Return the unit vectors of words, and the token ids that spell them."""
-    check_words(words)
-    spelled = find_words(model, words)
-    for word, ids in zip(words, spelled, strict=True):
-        _say_pieces(model, word, ids)
-    return unit_vectors(model, words, spelled), sorted({token_id for ids in spelled for token_id in ids})
+class _Inputs:
+    """The words of a question: their unit vectors, and the tokens that spell them."""
+
+    def __init__(self, model, asked):
+        words.check_words(asked)
+        self.words = asked
+        self.spelled = words.find_words(model, asked)
+        words.say_pieces(model, asked, self.spelled)
+        self.held = embeddings.load_matrix(model)
+        self.vectors = words.unit_vectors(model, asked, self.spelled, self.held.unit)
+
+    @property
+    def token_ids(self):
+        return sorted({token_id for ids in self.spelled for token_id in ids})
 
 
-def most_similar(positive, negative, k, name):
-    """Answer most_similar: nearest to the sum of some unit vectors minus that of others."""
-    check_k(k)
+def check_method(method):
+    """Return a method in lower case.
+
+    Raises
+    ------
+    InvalidArgument
+        It is neither 3cosadd nor 3cosmul.
+    """
+    if method is None or method.lower() not in METHODS:
+        raise InvalidArgument(f'unknown method "{method}"', hint="Use '3cosadd' or '3cosmul'.")
+    return method.lower()
+
+
+def _check_sides(positive, negative):
     if positive is None or negative is None or not (positive or negative):
         raise InvalidArgument(
             "most_similar needs at least one word",
             hint="For example most_similar(ARRAY['king', 'woman'], ARRAY['man']).",
         )
-    model = find_model(name)
-    vectors, excluded = _inputs(model, [*positive, *negative])
-    total = sum(vectors[: len(positive)]) - sum(vectors[len(positive) :])
-    # Words that cancel out leave rounding, not a direction.
-    if not abs(total).max() > 1e-9:
+    words.check_words([*positive, *negative])
+    both = [word for word in dict.fromkeys(positive) if word in set(negative)]
+    if both:
+        named = ", ".join(f'"{word}"' for word in both)
         raise InvalidArgument(
-            "the words cancel out, nothing is left to compare with", hint="Leave one of them out."
+            f"{named} {'is' if len(both) == 1 else 'are'} both positive and negative",
+            hint="A word that is added and taken away says nothing; leave it out, or weigh it on one side.",
         )
-    return _ranked(model, _cosines(load_matrix(model), total), k, excluded)
 
 
-def analogy(a, b, c, k, name, method):
-    """Answer analogy: a is to b as c is to what.
+def _weights(weights, sides, name):
+    import numpy as np
+
+    if weights is None:
+        return np.ones(len(sides))
+    if any(weight is None for weight in weights) or np.shape(weights) != (len(sides),):
+        raise InvalidArgument(
+            f"{name} needs one number for each word: {len(sides)}", hint="For example ARRAY[1, 0.5]."
+        )
+    values = np.array(weights, np.float64)
+    if not np.isfinite(values).all():
+        raise InvalidArgument(f"{name} holds NaN or infinity", hint="Give finite numbers.")
+    return values
+
+
+def most_similar(positive, negative, weights, method, name, ask):
+    """Answer most_similar: nearest to the sum of some unit vectors minus that of others.
+
+    `weights` are those of the positive and of the negative words, or None.
 
     Notes
     -----
@@ -321,35 +129,182 @@ def analogy(a, b, c, k, name, method):
     """
     import numpy as np
 
-    check_k(k)
-    check_words([a, b, c])
-    if method is None or method.lower() not in _METHODS:
-        raise InvalidArgument(f'unknown method "{method}"', hint="Use '3cosadd' or '3cosmul'.")
-    if method.lower() == "3cosadd":
-        return most_similar([b, c], [a], k, name)
-    model = find_model(name)
-    vectors, excluded = _inputs(model, [a, b, c])
-    held = load_matrix(model)
-    from_a, from_b, from_c = ((1.0 + held.unit @ vector.astype(np.float32)) / 2.0 for vector in vectors)
-    scores = from_b * from_c / (from_a + np.float32(1e-6))
-    scores[held.ineligible] = -np.inf
-    return _ranked(model, scores, k, excluded)
+    method = check_method(method)
+    _check_sides(positive, negative)
+    if method == "3cosmul" and weights != (None, None):
+        raise InvalidArgument("3cosmul takes no weights", hint="Use method => '3cosadd'.")
+    added = _weights(weights[0], positive, "positive_weights")
+    taken = _weights(weights[1], negative, "negative_weights")
+    model = embeddings.find_model(name)
+    ranking.check_ask(ask, model)
+    inputs = _Inputs(model, [*positive, *negative])
+    variants = _variants(ask, inputs.words)
+    if method == "3cosmul":
+        if ask.approximate:
+            raise InvalidArgument(
+                "3cosmul has no index", hint="Use method => '3cosadd', or leave approximate out."
+            )
+        return _multiply(model, inputs, len(positive), ask, variants)
+    total = np.concatenate([added, -taken]) @ inputs.vectors
+    # Words that cancel out leave rounding, not a direction.
+    if not np.abs(total).max() > 1e-9 * max(1.0, np.abs([*added, *taken]).max()):
+        raise InvalidArgument(
+            "the words cancel out, nothing is left to compare with", hint="Leave one of them out."
+        )
+    return ranking.nearest(
+        model, inputs.held, total / np.linalg.norm(total), ask, excluded=inputs.token_ids, variants=variants
+    )
+
+
+def _multiply(model, inputs, positive, ask, variants):
+    import numpy as np
+
+    from hypercube import scoring
+
+    unit, directions = inputs.held.unit, inputs.vectors.T
+
+    def refine(ids):
+        near = np.clip(unit[ids].astype(np.float64) @ directions, -1.0, 1.0)
+        return scoring.quotient(near[:, :positive], near[:, positive:]).astype(np.float32)
+
+    near = scoring.products(unit, np.ascontiguousarray(directions, np.float32), step=boundary.tick)
+    scores = scoring.quotient(near[:, :positive], near[:, positive:])
+    eligible = ranking.mask(model, ask, inputs.held.ineligible)
+    found = ranking.best(model, scores, refine, ask, eligible, excluded=inputs.token_ids, variants=variants)
+    return ranking.answers(model, found, True)
+
+
+def analogy(a, b, c, method, name, ask):
+    """Answer analogy: a is to b as c is to what."""
+    words.check_words([a, b, c])
+    return most_similar([b, c], [a], (None, None), method, name, ask)
+
+
+def midpoint(a, b, name, ask):
+    """Answer midpoint: nearest to the middle between the unit vectors of two words."""
+    return most_similar([a, b], [], (None, None), "3cosadd", name, ask)
 
 
 def similarity(a, b, name):
     """Answer similarity: the cosine of two words."""
-    check_words([a, b])
-    model = find_model(name)
-    (left, right), _ = _inputs(model, [a, b])
+    words.check_words([a, b])
+    model = embeddings.find_model(name)
+    spelled = words.find_words(model, [a, b])
+    words.say_pieces(model, [a, b], spelled)
+    left, right = words.unit_vectors(model, [a, b], spelled)
     return float(min(1.0, max(-1.0, left @ right)))
+
+
+def _listed(asked, name, what):
+    """Return the model and the token ids of a list of words."""
+    if not asked:
+        raise InvalidArgument(f"{what} needs at least one word", hint="For example ARRAY['king', 'woman'].")
+    words.check_words(asked)
+    model = embeddings.find_model(name)
+    spelled = words.find_words(model, asked)
+    words.say_pieces(model, asked, spelled)
+    return model, spelled
+
+
+def _unit_words(asked, name, what):
+    model, spelled = _listed(asked, name, what)
+    return words.unit_vectors(model, asked, spelled)
+
+
+def centroid(asked, name):
+    """Answer centroid: the mean of the unit vectors of words."""
+    return _unit_words(asked, name, "a centroid").mean(axis=0).tolist()
+
+
+def set_similarity(a, b, name):
+    """Answer similarity of two lists of words: the cosine of the means of their vectors."""
+    import numpy as np
+
+    left, right = (np.mean(words.mean_vectors(*_listed(asked, name, "a list")), axis=0) for asked in (a, b))
+    # First by the peak: squares of very large or small numbers leave the range.
+    left, right = (side / (np.abs(side).max() or 1.0) for side in (left, right))
+    lengths = np.linalg.norm(left) * np.linalg.norm(right)
+    if not lengths > 0.0:
+        raise InvalidArgument("the words of a list cancel out, it has no direction", hint="Leave one out.")
+    return float(np.clip(left @ right / lengths, -1.0, 1.0))
+
+
+def centrality(asked, name):
+    """Answer rank_by_centrality: (rank, word, score) by the cosine with the centroid of all of them."""
+    import numpy as np
+
+    vectors = _unit_words(asked, name, "a list")
+    middle = vectors.mean(axis=0)
+    length = np.linalg.norm(middle)
+    if not length > 1e-9:
+        raise InvalidArgument("the words cancel out, they have no middle", hint="Leave one of them out.")
+    scores = vectors @ (middle / length)
+    order = sorted(range(len(asked)), key=lambda place: (-scores[place], place))
+    return [(rank, asked[place], float(scores[place])) for rank, place in enumerate(order, start=1)]
+
+
+def odd_one_out(asked, name):
+    """Answer odd_one_out: the word that is farthest from the centroid of all of them."""
+    if asked is not None and len(asked) < 3:
+        raise InvalidArgument(
+            f"{len(asked)} words are too few to find an odd one", hint="Give at least three."
+        )
+    return centrality(asked, name)[-1][1]
+
+
+def _closer(a, b, name):
+    """Return the model, and the token ids and scores of what is nearer to a than b is, best first."""
+    import numpy as np
+
+    from hypercube import scoring
+
+    words.check_words([a, b])
+    model = embeddings.find_model(name)
+    inputs = _Inputs(model, [a, b])
+    unit, vector = inputs.held.unit, inputs.vectors[0]
+    scores = scoring.products(unit, vector.astype(np.float32), step=boundary.tick)
+    bar = np.float32(np.clip(inputs.vectors[1] @ vector, -1.0, 1.0))
+    ids = np.flatnonzero(scores > bar - _NEAR)
+    hidden = np.union1d(
+        inputs.held.ineligible, np.array([one for spelled in inputs.spelled for one in spelled])
+    )
+    ids = ids[~np.isin(ids, hidden)]
+    exact = np.empty(len(ids), np.float32)
+    for start in range(0, len(ids), _REFINED):
+        boundary.tick()
+        exact[start : start + _REFINED] = scoring.cosines(unit, ids[start : start + _REFINED], vector)
+    # Equal scores count in the order of their token ids, which a word of several tokens has none of.
+    after = inputs.spelled[1][0] if len(inputs.spelled[1]) == 1 else -1
+    closer = (exact > bar) | ((exact == bar) & (ids < after))
+    ids, exact = ids[closer], exact[closer]
+    order = np.lexsort((ids, -exact))
+    return model, ids[order], exact[order]
+
+
+def rank_of(a, b, name):
+    """Answer rank_of: the place of b among the neighbours of a, from 1."""
+    return len(_closer(a, b, name)[1]) + 1
+
+
+def closer_than(a, b, k, name):
+    """Answer closer_than: the tokens nearer to a than b is, best first, all of them where k is None."""
+    from hypercube import catalog
+
+    model, ids, scores = _closer(a, b, name)
+    if k is not None:
+        ranking.check_k(k, model)
+    ids, scores = ids[:k].tolist(), scores[:k].tolist()
+    ranking.check_batch(len(ids), model)
+    found = zip(ids, catalog.labels(model["id"], ids), scores, strict=True)
+    return ranking.answers(model, list(found), True)
 
 
 def embedding(query, name):
     """Answer embedding: the vector of a word as the model holds it."""
-    check_words([query])
-    model = find_model(name)
-    [ids] = find_words(model, [query])
-    _say_pieces(model, query, ids)
+    words.check_words([query])
+    model = embeddings.find_model(name)
+    [ids] = words.find_words(model, [query])
+    words.say_pieces(model, [query], [ids])
     if len(ids) == 1:
-        return read_rows(model, ids)[0].tolist()
-    return word_vectors(model, [ids])[0].tolist()
+        return embeddings.read_rows(model, ids)[0].tolist()
+    return words.mean_vectors(model, [ids])[0].tolist()

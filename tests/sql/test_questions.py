@@ -115,8 +115,39 @@ class TestMostSimilar:
             db.execute("SELECT * FROM hypercube.most_similar(ARRAY[['king', 'queen'], ['man', 'woman']])")
 
     def test_words_that_cancel_out_are_refused(self, db):
+        call = "most_similar(ARRAY['king'], ARRAY['King'])"
         with pytest.raises(psycopg.errors.InvalidParameterValue, match="cancel out"):
-            db.execute("SELECT * FROM hypercube.most_similar(ARRAY['king'], ARRAY['king'])")
+            db.execute(f"SELECT * FROM hypercube.{call}")
+
+    def test_a_word_on_both_sides_is_refused_with_all_of_them(self, db):
+        call = "most_similar(ARRAY['king', 'queen', 'man'], ARRAY['king', 'man'])"
+        with pytest.raises(psycopg.errors.InvalidParameterValue, match='"king", "man" are both') as refusal:
+            db.execute(f"SELECT * FROM hypercube.{call}")
+        assert refusal.value.diag.message_hint
+
+    @pytest.mark.parametrize(
+        ("arguments", "problem"),
+        [
+            ("positive_weights => '{1}'", "one number for each word: 2"),
+            ("positive_weights => '{1,NULL}'", "one number for each word"),
+            ("positive_weights => '{1,NaN}'", "NaN or infinity"),
+            ("negative_weights => '{1,2}'", "negative_weights needs one number for each word: 1"),
+            ("positive_weights => '{0,0}', negative_weights => '{0}'", "cancel out"),
+            ("positive_weights => '{1,1}', method => '3cosmul'", "takes no weights"),
+            ("method => NULL", "unknown method"),
+        ],
+    )
+    def test_weights_that_are_none_are_refused(self, db, arguments, problem):
+        with pytest.raises(psycopg.errors.InvalidParameterValue, match=problem) as refusal:
+            db.execute(f"SELECT * FROM hypercube.most_similar('{{king,woman}}', '{{man}}', {arguments})")
+        assert refusal.value.diag.message_hint
+
+    def test_a_weight_of_zero_leaves_a_word_out_of_the_sum_but_not_among_the_answers(self, db):
+        rows = answers(
+            db, "SELECT * FROM hypercube.most_similar('{king,queen}', '{}', 16, positive_weights => '{1,0}')"
+        )
+        alone = answers(db, "SELECT * FROM hypercube.semantic_neighbors('king', 17)")
+        assert rows == [row for row in alone if row[0] != "queen"]
 
 
 class TestNearest:
@@ -222,11 +253,22 @@ def test_k_out_of_range_is_refused_by_every_question(db):
         "nearest(hypercube.embedding('whale'), {})", "most_similar(ARRAY['whale'], k => {})",
         "analogy('man', 'king', 'woman', {})",
     ):  # fmt: skip
-        for k in (0, -5, 1001, "NULL"):
+        for k in (0, -5, "NULL"):
             with pytest.raises(psycopg.errors.InvalidParameterValue, match="k is out of range"):
                 db.execute(f"SELECT * FROM hypercube.{call.format(k)}")
             db.rollback()
-            db.execute("SET hypercube.model = 'minilm'")
+        with pytest.raises(psycopg.errors.ProgramLimitExceeded, match="1001 rows .* at most 1000") as refusal:
+            db.execute(f"SELECT * FROM hypercube.{call.format(1001)}")
+        assert "SET hypercube.max_k = '1001'" in refusal.value.diag.message_hint
+        db.rollback()
+        db.execute("SET hypercube.max_k = '3'")
+        with pytest.raises(psycopg.errors.ProgramLimitExceeded, match="4 rows .* at most 3"):
+            db.execute(f"SELECT * FROM hypercube.{call.format(4)}")
+        db.rollback()
+        db.execute("SET hypercube.max_k = 'many'")
+        with pytest.raises(psycopg.errors.InvalidParameterValue, match='max_k is not a count: "many"'):
+            db.execute(f"SELECT * FROM hypercube.{call.format(4)}")
+        db.rollback()
 
 
 def test_a_cancelled_first_question_leaves_the_session_usable(server, loaded):

@@ -5,6 +5,8 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from rows import one
+
 
 def answers(db, statement, *args):
     return [(row[1], round(row[2], 3)) for row in db.execute(statement, args).fetchall()]
@@ -170,14 +172,27 @@ class TestWhichModel:
 
 
 class TestBadInput:
-    @pytest.mark.parametrize("k", [0, -1, 1001, None])
+    @pytest.mark.parametrize("k", [0, -1, None])
     def test_k_out_of_range(self, db, k):
-        for question in ("semantic_neighbors", "spatial_neighbors"):
+        for question in ("semantic_neighbors", "spatial_neighbors", "consensus_neighbors"):
             with pytest.raises(psycopg.errors.InvalidParameterValue, match="k is out of range") as refusal:
                 db.execute(f"SELECT * FROM hypercube.{question}('whale', %s)", (k,))
-            assert "1 to 1000" in refusal.value.diag.message_hint
+            assert "at least 1 row" in refusal.value.diag.message_hint
             db.rollback()
-            db.execute("SET hypercube.model = 'minilm'")
+
+    def test_k_beyond_the_setting(self, db):
+        for question in ("semantic_neighbors", "spatial_neighbors", "consensus_neighbors"):
+            with pytest.raises(
+                psycopg.errors.ProgramLimitExceeded, match="1001 rows .* at most 1000"
+            ) as refusal:
+                db.execute(f"SELECT * FROM hypercube.{question}('whale', 1001)")
+            assert "SET hypercube.max_k = '1001'" in refusal.value.diag.message_hint
+            db.rollback()
+        db.execute("SET hypercube.max_k = '1500'")
+        assert one(db, "SELECT count(*) FROM hypercube.semantic_neighbors('whale', 1500)") == 1500
+        db.execute("SET hypercube.max_k = '1 OR 1=1'")
+        with pytest.raises(psycopg.errors.InvalidParameterValue, match="max_k is not a count"):
+            db.execute("SELECT * FROM hypercube.semantic_neighbors('whale')")
 
     def test_null_words(self, db):
         for call in (

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hypercube import neighbors
+from hypercube import neighbors, scoring
 
 
 def cloud(n, d, seed=0):
@@ -174,7 +174,7 @@ def test_top_k_is_that_of_brute_force(data):
     left[excluded] = -np.inf
     expected = brute(left[None], k)[0]
     expected = expected[left[expected] > -np.inf]
-    indices, values = neighbors.top_k(scores, k, excluded)
+    indices, values = neighbors.top_k(scores, k, scores.__getitem__, excluded)
 
     np.testing.assert_array_equal(indices, expected)
     np.testing.assert_array_equal(values, scores[expected])
@@ -183,7 +183,7 @@ def test_top_k_is_that_of_brute_force(data):
 def test_top_k_takes_zeros_of_both_signs_for_equal():
     scores = np.zeros(200, np.float32)
     scores[::2] = -0.0
-    np.testing.assert_array_equal(neighbors.top_k(scores, 5)[0], [0, 1, 2, 3, 4])
+    np.testing.assert_array_equal(neighbors.top_k(scores, 5, scores.__getitem__)[0], [0, 1, 2, 3, 4])
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
@@ -211,3 +211,74 @@ def test_rows_can_be_divided_in_place():
 
     assert unit is rows
     np.testing.assert_array_equal(rows, expected)
+
+
+def test_3cosmul_is_that_of_brute_force_whatever_the_tiles():
+    unit = cloud(700, 24)
+    random = np.random.default_rng(1)
+    words, questions = cloud(40, 24, 1), random.integers(0, 40, (150, 3))
+    excluded = random.integers(-1, 700, (150, 2))
+    excluded[:, 1] = np.where(excluded[:, 1] == excluded[:, 0], -1, excluded[:, 1])
+    near = (1 + words.astype(np.float64) @ unit.astype(np.float64).T) / 2
+    scores = near[questions[:, 1]] * near[questions[:, 2]] / (near[questions[:, 0]] + 1e-6)
+    for row, column in zip(*np.nonzero(excluded >= 0), strict=True):
+        scores[row, excluded[row, column]] = -np.inf
+    expected = brute(scores, 5)
+    for rows in (1, 37, 512):
+        found, values = neighbors.nearest_by_quotient(words, questions, unit, 5, excluded=excluded, rows=rows)
+        np.testing.assert_array_equal(found, expected)
+        np.testing.assert_allclose(values, np.take_along_axis(scores, expected, axis=1), rtol=1e-6)
+
+
+def test_a_score_is_the_same_whatever_it_was_computed_with():
+    """One pair, four ways: the graph, a search in tiles of one row, in other tiles, and one vector."""
+    unit = cloud(3000, 48)
+    graph, scores = neighbors.nearest_graph(unit, 9)
+    for rows in (1, 7, 300):
+        found, values = neighbors.nearest(unit[:300], unit, 9, excluded=np.arange(300)[:, None], rows=rows)
+        np.testing.assert_array_equal(found, graph[:300])
+        np.testing.assert_array_equal(values, scores[:300])
+    for row in range(20):
+        vector = unit[row].astype(np.float64)
+        rough = scoring.products(unit, unit[row])
+        found, values = neighbors.top_k(rough, 9, lambda ids, v=vector: scoring.cosines(unit, ids, v), [row])
+        np.testing.assert_array_equal(found, graph[row])
+        np.testing.assert_array_equal(values, scores[row])
+
+
+def test_what_is_not_eligible_is_no_answer():
+    unit, eligible = cloud(300, 8), np.zeros(300, bool)
+    eligible[[3, 70, 200]] = True
+    found, scores = neighbors.nearest(unit[:10], unit, 5, eligible=eligible)
+
+    assert (np.sort(found[:, :3], axis=1) == [3, 70, 200]).all()
+    assert (scores[:, 3:] == -np.inf).all() and (scores[:, :3] > -np.inf).all()
+
+
+def test_close_scores_are_put_in_their_true_order():
+    """A hundred rows that float32 hardly tells apart, in an order that only float64 sees."""
+    n, d = 100, 900
+    random = np.random.default_rng(0)
+    vector = random.normal(size=d)
+    vector /= np.linalg.norm(vector)
+    sides = random.normal(size=(n, d))
+    sides -= (sides @ vector)[:, None] * vector
+    sides /= np.linalg.norm(sides, axis=1, keepdims=True)
+    near = 0.5 + 3e-8 * random.permutation(n)
+    unit = (near[:, None] * vector + np.sqrt(1 - near**2)[:, None] * sides).astype(np.float32)
+    exact = (unit.astype(np.float64) @ vector).astype(np.float32)
+    rough = unit @ vector.astype(np.float32)
+    expected = np.lexsort((np.arange(n), -exact))[:5]
+    assert (np.lexsort((np.arange(n), -rough))[:5] != expected).any(), "float32 would have done"
+
+    found, values = neighbors.nearest(vector[None], unit, 5)
+    np.testing.assert_array_equal(found[0], expected)
+    np.testing.assert_array_equal(values[0], exact[expected])
+
+
+def test_products_can_be_stopped():
+    def stop(fraction):
+        raise KeyError
+
+    with pytest.raises(KeyError):
+        scoring.products(cloud(10, 4), np.ones(4, np.float32), step=stop)

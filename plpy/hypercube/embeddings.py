@@ -1,0 +1,209 @@
+"""The embedding of a model: its rows as they are stored, and the shared matrix of unit vectors."""
+
+import os
+from collections import OrderedDict
+
+from hypercube import boundary, catalog, matrix, scales, weights
+from hypercube.errors import CorruptFile, StepMissing
+
+_BATCH = 16
+_KEPT = 16
+_SAMPLE = 8
+_mapped = OrderedDict()
+_ineligible = OrderedDict()
+
+
+def find_model(name):
+    """Return the row of a model that has a usable embedding."""
+    model = catalog.find_model(name)
+    if model["embedding"] is not None and not model["stored"]:
+        raise StepMissing(
+            f'model "{model["name"]}" was stored without its bytes',
+            hint="Only stored neighbours and the map answer; ingest it again with store => 'embeddings'.",
+        )
+    if model["embedding"] is None:
+        raise StepMissing(
+            f'model "{model["name"]}" has no usable token embedding',
+            hint="SELECT notes FROM hypercube.model_report('...') says why.",
+        )
+    return model
+
+
+def matrix_limit():
+    """Return the setting hypercube.matrix_limit in bytes."""
+    return boundary.setting("hypercube.matrix_limit", 4096) << 20
+
+
+def load_matrix(model):
+    """Return the Matrix of a model, mapped from its file, which is made first where it is missing."""
+    import numpy as np
+
+    key = (model["id"], model["created_at"])
+    if key not in _ineligible:
+        _remember(_ineligible, key, np.array(catalog.unusable_tokens(model["id"]), np.intp))
+    return matrix.Matrix(_unit(model)[0], _ineligible[key])
+
+
+def warm(name):
+    """Map the matrix of a model and read it once; return its bytes."""
+    import numpy as np
+
+    sweep()
+    unit, _ = _unit(find_model(name))
+    nothing = np.zeros(unit.shape[1], np.float32)
+    rows = max(1, (32 << 20) // (4 * unit.shape[1]))
+    for start in range(0, len(unit), rows):
+        boundary.tick()
+        unit[start : start + rows] @ nothing
+    return unit.nbytes
+
+
+def _unit(model):
+    """Return the mapped unit vectors of a model, and whether their file had to be made."""
+    n, d = model["vocabulary_size"], model["dimension"]
+    # Who may not read the bytes does not learn them from a file that another role made.
+    key = (model["digest"], model["id"], model["created_at"], model["caller"])
+    name, path = _mapped[key][:2] if key in _mapped else _locate(model)
+    if key in _mapped:
+        _mapped.move_to_end(key)
+        if matrix.is_current(path, _mapped[key][2]):
+            return _mapped[key][2].unit, False
+        del _mapped[key]
+    catalog.read_slices(model["digest"], [0], [0], [1])
+    made = False
+    found = matrix.open_mapped(path, n, d)
+    while found is None:
+        matrix.require_room(n, d, matrix_limit())
+        sweep()
+        matrix.build(os.path.dirname(path), name, 4 * n * d, _unit_blocks(model), step=boundary.tick)
+        made = True
+        found = matrix.open_mapped(path, n, d)
+    _remember(_mapped, key, (name, path, found))
+    return found.unit, made
+
+
+def _remember(kept, key, value):
+    kept[key] = value
+    while len(kept) > _KEPT:
+        kept.popitem(last=False)
+
+
+def _folder():
+    return os.path.join(boundary.data_directory(), matrix.FOLDER, str(catalog.database_number()))
+
+
+def _locate(model):
+    scale = _scale(model)
+    digests = [model["digest"]]
+    if scale is not None:
+        digests += [tensor["digest"] for tensor in catalog.tensors(model["id"], [scale.name])]
+    name = matrix.file_name(*digests)
+    return name, os.path.join(_folder(), name)
+
+
+def check_file(model):
+    """Return whether the matrix file of a model holds what its chunks say (a sample of rows), and a text."""
+    import numpy as np
+
+    from hypercube import neighbors
+
+    n, d = model["vocabulary_size"], model["dimension"]
+    path = _locate(model)[1]
+    if not os.path.exists(path):
+        return True, "no file yet, the first exact question makes it"
+    found = matrix.open_mapped(path, n, d)
+    if found is None:
+        return True, "a file of another size, the next exact question makes it again"
+    rows = sorted({place * (n - 1) // _SAMPLE for place in range(_SAMPLE + 1)})
+    unit, _ = neighbors.unit_rows(read_rows(model, rows))
+    wrong = np.flatnonzero(~(found.unit[rows] == unit).all(axis=1))
+    if len(wrong):
+        return False, f"row {rows[wrong[0]]} differs from the stored bytes: remove {path}"
+    return True, f"{n} x {d}, {len(rows)} rows computed again"
+
+
+def sweep():
+    """Remove the files of models that are gone; return how many went."""
+    wanted = {_locate(model)[0] for model in catalog.embedded_models()}
+    matrix.sweep_databases(os.path.dirname(_folder()), set(catalog.database_numbers()))
+    return matrix.sweep(_folder(), wanted, step=boundary.tick)
+
+
+def _unit_blocks(model):
+    """Yield the unit vectors of a model in blocks of rows, computed from its chunks."""
+    import numpy as np
+
+    from hypercube import neighbors
+
+    n, d = model["vocabulary_size"], model["dimension"]
+    scale = _scale(model)
+    entries = None if scale is None else _scale_values(model, scale)
+    kind = weights.working_type(model["dtype"])
+    rest, first = np.empty(0, kind), 0
+    for begin in range(0, catalog.chunk_count(model["digest"]), _BATCH):
+        boundary.tick()
+        pieces = catalog.read_chunks(model["digest"], begin, begin + _BATCH - 1)
+        values = np.concatenate([rest, *(weights.decode(piece, model["dtype"]) for piece in pieces)])
+        rows = len(values) // d
+        if first + rows > n:
+            raise damaged(model)
+        block, rest = values[: rows * d].astype(kind).reshape(rows, d), values[rows * d :].copy()
+        if scale is not None:
+            scales.multiply_rows(block, np.arange(first, first + rows), entries, scale)
+        first += rows
+        if rows:
+            yield neighbors.unit_rows(block, step=boundary.tick)[0]
+    if first != n or len(rest):
+        raise damaged(model)
+
+
+def _scale(model):
+    """Return the scales.Scale of a quantised embedding, or None."""
+    if model["scaling"] is None:
+        return None
+    names = scales.candidates(model["embedding"])
+    shapes = {tensor["name"]: tensor["shape"] for tensor in catalog.tensors(model["id"], names)}
+    return scales.find(model["embedding"], (model["vocabulary_size"], model["dimension"]), shapes)
+
+
+def _scale_values(model, scale):
+    """Return the values of a scale's tensor, float32."""
+    import numpy as np
+
+    [tensor] = catalog.tensors(model["id"], [scale.name])
+    data = b"".join(catalog.read_chunks(tensor["digest"], 0, tensor["bytes"] // weights.PIECE))
+    if len(data) != tensor["bytes"]:
+        raise damaged(model)
+    return weights.decode(data, tensor["dtype"]).astype(np.float32)
+
+
+def damaged(model):
+    """Return the refusal of a model whose bytes are not all there."""
+    return CorruptFile(
+        f'the stored embedding of model "{model["name"]}" is incomplete',
+        hint="SELECT * FROM hypercube.health() lists what is damaged; restore it from a backup.",
+    )
+
+
+def read_rows(model, token_ids):
+    """Return rows of the embedding as the model holds them: float64 (len(token_ids), dimension)."""
+    import numpy as np
+
+    size = model["dimension"] * weights.BITS[model["dtype"]] // 8
+    parts = []
+    for token_id in token_ids:
+        begin, end = token_id * size, (token_id + 1) * size
+        while begin < end:
+            ordinal, inside = divmod(begin, weights.PIECE)
+            length = min(end - begin, weights.PIECE - inside)
+            parts.append((ordinal, inside, length))
+            begin += length
+    data = b"".join(catalog.read_slices(model["digest"], *map(list, zip(*parts, strict=True))))
+    if len(data) != size * len(token_ids):
+        raise damaged(model)
+    values = weights.decode(data, model["dtype"]).astype(np.float64)
+    rows = values.reshape(len(token_ids), model["dimension"])
+    scale = _scale(model)
+    if scale is not None:
+        scales.multiply_rows(rows, token_ids, _scale_values(model, scale), scale)
+    return rows

@@ -1,0 +1,108 @@
+"""The optional vector index of a model: made, removed, and measured against the exact answer."""
+
+import time
+
+from hypercube import boundary, catalog, embeddings, hnsw, ranking
+from hypercube.errors import InvalidArgument, NotAllowed, StepMissing
+
+_SAMPLE_LIMIT = 10_000
+
+
+def _owned(name):
+    """Return a model for its owner, while nobody else writes models."""
+    if name is None:
+        raise InvalidArgument("the model must be named", hint="SELECT name FROM hypercube.model.")
+    role = boundary.caller()
+    model = catalog.find_model(name)
+    if not catalog.is_member(role, model["owner"]):
+        raise NotAllowed(
+            f'role "{role}" does not own model "{name}"', hint=f"Its owner {model['owner']} can do it."
+        )
+    catalog.lock_writers()
+    return embeddings.find_model(name)
+
+
+def create_vector_index(name, m, ef_construction):
+    """Make the index of a model and return its bytes, the table included."""
+    import numpy as np
+
+    for what, value, least, most in (("m", m, 2, 100), ("ef_construction", ef_construction, 4, 1000)):
+        if value is None or not least <= value <= most:
+            raise InvalidArgument(
+                f"{what} is out of range: {'null' if value is None else value}",
+                hint=f"pgvector takes {least} to {most}.",
+            )
+    if ef_construction < 2 * m:
+        raise InvalidArgument(
+            f"ef_construction is less than twice m: {ef_construction}", hint=f"Give at least {2 * m}."
+        )
+    model = _owned(name)
+    hnsw.require_extension()
+    if hnsw.exists(model["id"]):
+        raise StepMissing(
+            f'model "{name}" has a vector index already',
+            hint=f"SELECT hypercube.drop_vector_index('{name}') removes it.",
+        )
+    hnsw.drop(model["id"])
+    held = embeddings.load_matrix(model)
+    usable = np.ones(len(held.unit), bool)
+    usable[held.ineligible] = False
+    return hnsw.create(model, held.unit, np.flatnonzero(usable), m, ef_construction)
+
+
+def drop_vector_index(name):
+    """Remove the index of a model; return whether there was one."""
+    model = _owned(name)
+    catalog.drop_recall(model["id"])
+    return hnsw.drop(model["id"])
+
+
+def measure_recall(name, k, sample):
+    """Compare the index with the exact answer for evenly spaced tokens, and keep the result.
+
+    Returns
+    -------
+    tuple
+        model, k, sample, mean, minimum, ef_search, milliseconds of one search.
+    """
+    import numpy as np
+
+    from hypercube import neighbors, scoring
+
+    if sample is None or not 1 <= sample <= _SAMPLE_LIMIT:
+        raise InvalidArgument(
+            f"sample is out of range: {'null' if sample is None else sample}",
+            hint=f"Ask for 1 to {_SAMPLE_LIMIT} tokens.",
+        )
+    model = _owned(name)
+    ranking.check_k(k, model)
+    if k >= hnsw.REACH:
+        raise InvalidArgument(
+            f"k is out of range: {k}", hint=f"An index of pgvector returns fewer than {hnsw.REACH} rows."
+        )
+    index = hnsw.require_index(model)
+    held = embeddings.load_matrix(model)
+    eligible = np.ones(len(held.unit), bool)
+    eligible[held.ineligible] = False
+    usable = np.flatnonzero(eligible)
+    tokens = usable[np.unique(np.linspace(0, len(usable) - 1, min(sample, len(usable))).astype(np.intp))]
+    _, exact = neighbors.nearest(
+        held.unit[tokens], held.unit, k,
+        excluded=tokens[:, None], eligible=eligible, threads=1, step=boundary.tick,
+    )  # fmt: skip
+    shares, seconds = [], []
+    for row, token_id in enumerate(tokens.tolist()):
+        boundary.tick()
+        began = time.perf_counter()
+        found = hnsw.search(index, held.unit[token_id], k + 1)
+        seconds.append(time.perf_counter() - began)
+        wanted = exact[row][exact[row] > -np.inf]
+        scores = scoring.cosines(held.unit, found, held.unit[token_id].astype(np.float64))
+        right = sum(
+            1 for one, score in zip(found, scores, strict=True) if one != token_id and score >= wanted[-1]
+        )
+        shares.append(min(right, len(wanted)) / len(wanted))
+    reach = max(hnsw.reach(), k + 1)
+    mean, least = float(np.mean(shares)), float(min(shares))
+    catalog.store_recall(model["id"], k, len(tokens), mean, least, reach)
+    return name, k, len(tokens), mean, least, reach, 1e3 * float(np.median(seconds))

@@ -1,0 +1,208 @@
+"""The shared matrix: one file, whoever asks, right whatever happens to it."""
+
+import os
+import re
+import shutil
+import subprocess
+import threading
+from pathlib import Path
+
+import numpy as np
+import psycopg
+import pytest
+
+from rows import ingest, one
+from servers import ThrowawayServer, as_server_user, program_folder
+from small_models import vectors, write_model
+
+ASK = "SELECT label, score FROM hypercube.nearest(hypercube.embedding('waab'), 5)"
+
+
+def folder(server, db):
+    number = one(db, "SELECT oid::bigint FROM pg_database WHERE datname = current_database()")
+    return server.data_folder / "pgsql_tmp_hypercube" / str(number)
+
+
+def files(server, db):
+    path = folder(server, db)
+    return sorted(os.listdir(path)) if path.exists() else []
+
+
+def private(pid):
+    """Return the private bytes of a process."""
+    text = Path(f"/proc/{pid}/smaps_rollup").read_text()
+    return sum(int(size) for size in re.findall(r"^Private_\w+: +(\d+) kB", text, re.MULTILINE)) << 10
+
+
+class TestOneFile:
+    def test_the_first_question_makes_it_and_others_use_it(self, server, own, sources):
+        ingest(own, write_model(sources / "m", vectors(500)))
+        assert files(server, own) == []
+        expected = own.execute(ASK).fetchall()
+        [name] = files(server, own)
+        made = (folder(server, own) / name).stat()
+        with server.connect(dbname=own.info.dbname) as other:
+            assert other.execute(ASK).fetchall() == expected
+        assert (folder(server, own) / name).stat().st_mtime_ns == made.st_mtime_ns
+        assert made.st_size == 500 * 16 * 4 and made.st_mode & 0o777 == 0o600
+        digest = one(own, "SELECT encode(digest, 'hex') FROM hypercube.tensor WHERE role = 'token_embedding'")
+        assert digest in name
+
+    def test_equal_models_share_it_and_a_scale_makes_another(self, server, own, sources):
+        table = vectors(300)
+        for name in ("a", "b"):
+            ingest(own, write_model(sources / name, table))
+        tensor = "embeddings.word_embeddings.weight"
+        scaled = {tensor + "_scale": np.linspace(1, 2, 300, dtype=np.float32)[:, None]}
+        ingest(own, write_model(sources / "c", table, tensors=scaled))
+        for model in "abc":
+            own.execute(
+                "SELECT * FROM hypercube.nearest(hypercube.embedding('waab', %s), 5, %s)", (model,) * 2
+            )
+        assert len(files(server, own)) == 2
+
+    @pytest.mark.parametrize("harm", ["remove", "cut", "lengthen", "folder"])
+    def test_it_is_made_again_by_a_session_that_had_it_and_by_one_that_had_not(
+        self, server, own, sources, harm
+    ):
+        ingest(own, write_model(sources / "m", vectors(500)))
+        expected = own.execute(ASK).fetchall()
+        path = folder(server, own) / files(server, own)[0]
+        for new in (False, True):
+            if harm == "folder":
+                shutil.rmtree(server.data_folder / "pgsql_tmp_hypercube")
+            elif harm == "remove":
+                path.unlink()
+            else:
+                os.truncate(path, 100 if harm == "cut" else 10**6)
+            with server.connect(dbname=own.info.dbname, autocommit=True) as fresh:
+                assert (fresh if new else own).execute(ASK).fetchall() == expected
+            assert path.stat().st_size == 500 * 16 * 4
+
+    def test_racing_sessions_are_all_right(self, server, own, sources):
+        ingest(own, write_model(sources / "m", vectors(20_000, 64)))
+        answers, gate = [], threading.Barrier(12)
+
+        def ask():
+            with server.connect(dbname=own.info.dbname) as db:
+                gate.wait()
+                answers.append(tuple(db.execute(ASK).fetchall()))
+
+        workers = [threading.Thread(target=ask) for _ in range(12)]
+        for worker in workers:
+            worker.start()
+        for worker in workers:
+            worker.join()
+        assert len(answers) == 12 and len(set(answers)) == 1
+        assert len(files(server, own)) == 1
+
+    def test_a_dropped_model_takes_it_along(self, server, own, sources):
+        for name, seed in (("a", 1), ("b", 2)):
+            ingest(own, write_model(sources / name, vectors(100, seed=seed)))
+            own.execute("SELECT hypercube.warm(%s)", (name,))
+        assert len(files(server, own)) == 2
+        own.execute("SELECT hypercube.drop_model('a')")
+        assert len(files(server, own)) == 1
+        with own.transaction(force_rollback=True):
+            own.execute("SELECT hypercube.drop_model('b')")
+        assert len(own.execute(ASK).fetchall()) == 5
+
+    def test_leftovers_of_a_crash_and_of_dropped_databases_go(self, server, own, sources):
+        ingest(own, write_model(sources / "m", vectors(100)))
+        own.execute("SELECT hypercube.warm()")
+        here = folder(server, own)
+        (here / "unit1-00.new").write_bytes(b"half")
+        (here.parent / "4294967290").mkdir()
+        own.execute("SELECT hypercube.warm()")
+        assert len(files(server, own)) == 1
+        assert not (here.parent / "4294967290").exists()
+
+    def test_a_cancelled_build_leaves_nothing(self, server, own, sources):
+        ingest(own, write_model(sources / "m", vectors(30_000, 384)))
+        own.execute("SET statement_timeout = '60ms'")
+        with pytest.raises(psycopg.errors.QueryCanceled):
+            own.execute("SELECT hypercube.warm()")
+        assert files(server, own) == []
+        own.execute("RESET statement_timeout")
+        assert one(own, "SELECT hypercube.warm()") == 30_000 * 384 * 4
+
+    def test_a_role_that_may_not_read_the_bytes_learns_nothing_from_the_file(self, server, own, sources):
+        ingest(own, write_model(sources / "m", vectors(100)))
+        own.execute("SELECT hypercube.warm()")
+        own.execute("CREATE ROLE partial_reader")
+        own.execute("GRANT USAGE ON SCHEMA hypercube TO partial_reader")
+        own.execute("GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA hypercube TO partial_reader")
+        own.execute("GRANT SELECT ON hypercube.model, hypercube.token, hypercube.tensor TO partial_reader")
+        try:
+            own.execute("SET ROLE partial_reader")
+            with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                own.execute("SELECT * FROM hypercube.analogy('waab', 'waac', 'waad')")
+        finally:
+            own.execute("RESET ROLE")
+            own.execute("DROP OWNED BY partial_reader")
+            own.execute("DROP ROLE partial_reader")
+
+    def test_health_compares_it_with_the_bytes(self, server, own, sources):
+        ingest(own, write_model(sources / "m", vectors(100)))
+        check = "SELECT ok, detail FROM hypercube.health() WHERE \"check\" = 'matrix of m'"
+        assert own.execute(check).fetchone()[0]
+        own.execute("SELECT hypercube.warm()")
+        assert own.execute(check).fetchone() == (True, "100 x 16, 9 rows computed again")
+        path = folder(server, own) / files(server, own)[0]
+        with open(path, "r+b") as file:
+            file.write(b"\0" * 64)
+        ok, detail = own.execute(check).fetchone()
+        assert not ok and "row 0 differs" in detail
+
+
+class TestMemory:
+    def test_twenty_sessions_hold_one_matrix(self, server, loaded):
+        """Their own memory is that of the interpreter and numpy."""
+        sessions = [server.connect(dbname="loaded", autocommit=True) for _ in range(20)]
+        try:
+            for db in sessions:
+                db.execute("SET hypercube.model = 'minilm'")
+                db.execute("SELECT * FROM hypercube.analogy('man', 'king', 'woman', 10)")
+                db.execute("SELECT * FROM hypercube.nearest(hypercube.embedding('whale'), 10)")
+            most = max(private(db.info.backend_pid) for db in sessions)
+        finally:
+            for db in sessions:
+                db.close()
+        assert most < 60 << 20, f"{most >> 20} MiB"
+
+
+class TestCopies:
+    """The folder is left out of copies of the cluster, and made again where one is started."""
+
+    def test_a_base_backup_leaves_it_out_and_a_standby_makes_its_own(self, server, own, sources):
+        ingest(own, write_model(sources / "m", vectors(500)))
+        expected = own.execute(ASK).fetchall()
+        base = Path(sources) / "standby"
+        base.mkdir()
+        shutil.chown(
+            base, *(["postgres"] * 2 if os.getuid() == 0 else [None, None])
+        ) if os.getuid() == 0 else None
+        dsn = server.dsn()
+        command = [
+            program_folder() / "pg_basebackup",
+            "-D",
+            base / "data",
+            "-h",
+            dsn["host"],
+            "-p",
+            dsn["port"],
+        ]
+        command += ["-U", "postgres", "-R", "-c", "fast", "-X", "stream"]
+        subprocess.run(as_server_user(command), check=True, capture_output=True)
+        assert not (base / "data" / "pgsql_tmp_hypercube").exists()
+
+        standby = ThrowawayServer(base_dir=str(base), copy_data_from=None)
+        try:
+            with standby.connect(dbname=own.info.dbname, autocommit=True) as db:
+                assert one(db, "SELECT pg_is_in_recovery()")
+                assert db.execute(ASK).fetchall() == expected
+                assert len(files(standby, db)) == 1
+                ask = "SELECT label FROM hypercube.analogy('waab', 'waac', 'waad')"
+                assert db.execute(ask).fetchall() == own.execute(ask).fetchall()
+        finally:
+            standby.stop()
