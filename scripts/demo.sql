@@ -26,7 +26,17 @@ SELECT * FROM hypercube.analogy('man', 'king', 'woman', 5);
 
 SELECT * FROM hypercube.analogy('france', 'paris', 'germany', 3);
 
+SELECT * FROM hypercube.analogies('{{man,king,woman},{france,paris,germany},{big,bigger,small}}');
+
 SELECT hypercube.similarity('king', 'queen');
+
+SELECT hypercube.odd_one_out('{breakfast,dinner,lunch,car}');
+
+SELECT * FROM hypercube.semantic_neighbors('whale', 5, label_like => 's%', letters_only => true);
+
+SELECT w.word, n.label, n.score
+FROM (VALUES ('paris'), ('rome')) AS w (word)
+CROSS JOIN LATERAL hypercube.semantic_neighbors(w.word, 2) AS n;
 
 SELECT * FROM hypercube.spatial_neighbors('whale', 5);
 
