@@ -28,7 +28,7 @@ CREATE FUNCTION hypercube.evaluate_analogies(
 BEGIN ATOMIC
     SELECT e.section, e.asked, e.answered, e.correct, e.accuracy
     FROM hypercube.evaluate_analogies(
-        ARRAY[evaluate_analogies.questions], evaluate_analogies.model, evaluate_analogies.method,
+        array_remove(ARRAY[evaluate_analogies.questions], NULL), evaluate_analogies.model, evaluate_analogies.method,
         evaluate_analogies.label_like, evaluate_analogies.kinds, evaluate_analogies.letters_only) AS e;
 END;
 
@@ -66,7 +66,7 @@ CREATE FUNCTION hypercube.evaluate_similarity(
 BEGIN ATOMIC
     SELECT e.pairs, e.answered, e.coverage, e.spearman, e.pearson
     FROM hypercube.evaluate_similarity(
-        ARRAY[evaluate_similarity.pairs], evaluate_similarity.model, evaluate_similarity.in_pieces) AS e;
+        array_remove(ARRAY[evaluate_similarity.pairs], NULL), evaluate_similarity.model, evaluate_similarity.in_pieces) AS e;
 END;
 
 COMMENT ON FUNCTION hypercube.evaluate_similarity(text, text, boolean)

@@ -69,6 +69,12 @@ def _check_questions(questions):
                 hint="Give an array of triples: ARRAY[['man', 'king', 'woman'], ...].",
             )
     words.check_words([word for question in questions for word in question])
+    for number, (a, *others) in enumerate(questions, start=1):
+        if a in others:
+            raise InvalidArgument(
+                f'question {number} asks what is to "{others[1]}" as "{others[0]}" is to "{a}"',
+                hint="A word that is added and taken away says nothing; leave such questions out.",
+            )
 
 
 class Questions(NamedTuple):

@@ -41,15 +41,15 @@ def load_matrix(model):
     key = (model["id"], model["created_at"])
     if key not in _ineligible:
         _remember(_ineligible, key, np.array(catalog.unusable_tokens(model["id"]), np.intp))
-    return matrix.Matrix(_unit(model)[0], _ineligible[key])
+    return matrix.Matrix(_unit(model), _ineligible[key])
 
 
 def warm(name):
     """Map the matrix of a model and read it once; return its bytes."""
     import numpy as np
 
-    sweep()
-    unit, _ = _unit(find_model(name))
+    catalog.sweep_matrices()
+    unit = _unit(find_model(name))
     nothing = np.zeros(unit.shape[1], np.float32)
     rows = max(1, (32 << 20) // (4 * unit.shape[1]))
     for start in range(0, len(unit), rows):
@@ -59,7 +59,7 @@ def warm(name):
 
 
 def _unit(model):
-    """Return the mapped unit vectors of a model, and whether their file had to be made."""
+    """Return the mapped unit vectors of a model, whose file is made first where it has to be."""
     n, d = model["vocabulary_size"], model["dimension"]
     # Who may not read the bytes does not learn them from a file that another role made.
     key = (model["digest"], model["id"], model["created_at"], model["caller"])
@@ -67,19 +67,17 @@ def _unit(model):
     if key in _mapped:
         _mapped.move_to_end(key)
         if matrix.is_current(path, _mapped[key][2]):
-            return _mapped[key][2].unit, False
+            return _mapped[key][2].unit
         del _mapped[key]
     catalog.read_slices(model["digest"], [0], [0], [1])
-    made = False
     found = matrix.open_mapped(path, n, d)
     while found is None:
         matrix.require_room(n, d, matrix_limit())
-        sweep()
+        catalog.sweep_matrices()
         matrix.build(os.path.dirname(path), name, 4 * n * d, _unit_blocks(model), step=boundary.tick)
-        made = True
         found = matrix.open_mapped(path, n, d)
     _remember(_mapped, key, (name, path, found))
-    return found.unit, made
+    return found.unit
 
 
 def _remember(kept, key, value):

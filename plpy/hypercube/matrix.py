@@ -5,6 +5,7 @@ holds float32 rows and nothing else.  It is made under another name and renamed 
 is whole; a session that finds it missing or of the wrong size makes it again.
 """
 
+import errno
 import fcntl
 import mmap
 import os
@@ -55,8 +56,8 @@ def file_name(*digests):
 def is_current(path, mapped):
     """Return whether a mapping is of the file that has the name now, at its full size."""
     try:
-        return _inode(os.stat(path)) == mapped.inode
-    except FileNotFoundError:
+        return _inode(os.lstat(path)) == mapped.inode
+    except OSError:
         return False
 
 
@@ -66,8 +67,11 @@ def open_mapped(path, rows, columns):
 
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return None
+    except OSError as problem:
+        # A symbolic link is not followed: what is put in its place is a file.
+        if problem.errno in (errno.ENOENT, errno.ELOOP):
+            return None
+        raise NotWritten(_shown(os.path.split(path)), problem) from None
     try:
         found = os.fstat(descriptor)
         if found.st_size != rows * columns * 4:
@@ -112,7 +116,13 @@ def build(folder, name, size, blocks, *, step):
     except OSError as problem:
         if problem.errno is None:
             raise
-        raise NotWritten(os.path.join(FOLDER, name), problem) from None
+        raise NotWritten(_shown((folder, name)), problem) from None
+
+
+def _shown(path):
+    """Return the path of a file as it is told: from the data directory, whose place is nobody's business."""
+    folder, name = path
+    return os.path.join(FOLDER, os.path.basename(folder), name)
 
 
 def _write(path, size, blocks, step):
@@ -174,34 +184,18 @@ def _only_builder(folder, step):
         os.close(descriptor)
 
 
-def files(folder):
-    """Return the sizes of the files in a folder as a dict by name; unfinished ones are none."""
-    try:
-        with os.scandir(folder) as entries:
-            return {
-                entry.name: entry.stat(follow_symlinks=False).st_size
-                for entry in entries
-                if entry.name.startswith(_VERSION) and not entry.name.endswith(_UNFINISHED)
-            }
-    except FileNotFoundError:
-        return {}
-
-
 def sweep(folder, wanted, *, step):
     """Remove the files of a folder but those with the wanted names; return how many went.
 
     What a process that died left unfinished goes as well.  Sessions that still map a
-    removed file keep what they map.
+    removed file keep what they map.  What cannot be removed stays: it is no reason not to answer.
     """
     removed = 0
-    try:
-        with _only_builder(folder, step):
-            for name in os.listdir(folder):
-                if name not in wanted and name.startswith("unit"):
-                    os.unlink(os.path.join(folder, name))
-                    removed += 1
-    except FileNotFoundError:
-        pass
+    with suppress(OSError), _only_builder(folder, step):
+        for name in os.listdir(folder):
+            if name not in wanted and name.startswith("unit"):
+                os.unlink(os.path.join(folder, name))
+                removed += 1
     return removed
 
 
@@ -209,10 +203,7 @@ def sweep_databases(parent, existing):
     """Remove the folders of databases that are gone; `existing` are the numbers of the others."""
     import shutil
 
-    try:
-        names = os.listdir(parent)
-    except FileNotFoundError:
-        return
-    for name in names:
-        if name.isdigit() and int(name) not in existing:
-            shutil.rmtree(os.path.join(parent, name), ignore_errors=True)
+    with suppress(OSError):
+        for name in os.listdir(parent):
+            if name.isdigit() and int(name) not in existing:
+                shutil.rmtree(os.path.join(parent, name), ignore_errors=True)

@@ -98,7 +98,7 @@ def _check_sides(positive, negative):
         named = ", ".join(f'"{word}"' for word in both)
         raise InvalidArgument(
             f"{named} {'is' if len(both) == 1 else 'are'} both positive and negative",
-            hint="A word that is added and taken away says nothing; leave it out, or weigh it on one side.",
+            hint="A word that is added and taken away says nothing; leave it out of one side.",
         )
 
 

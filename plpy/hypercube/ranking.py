@@ -180,16 +180,15 @@ def nearest(model, held, vector, ask, *, excluded=(), variants=frozenset()):
 
 def _approximate(model, vector, refine, ask, eligible, excluded, variants):
     """Return what the index finds; None where it cannot reach k rows that qualify."""
+    import numpy as np
+
     index = hnsw.require_index(model)
+    least = -np.inf if ask.minimum_score is None else float(np.float32(ask.minimum_score))
     count = ask.k + len(excluded) + (_SPARE if variants else 0)
     while True:
         near = hnsw.search(index, vector, min(count, hnsw.REACH))
         scored = sorted(zip((-refine(near)).tolist(), near, strict=True))
-        above = [
-            (token_id, -negative)
-            for negative, token_id in scored
-            if ask.minimum_score is None or -negative >= ask.minimum_score
-        ]
+        above = [(token_id, -negative) for negative, token_id in scored if -negative >= least]
         kept = [row for row in above if row[0] not in excluded and (eligible is None or eligible[row[0]])]
 
         def search(wanted, kept=kept):
