@@ -13,8 +13,8 @@ _THREADS = 1
 _FLOAT4 = 700
 # Questions whose vectors are held at a time.
 _QUESTIONS = 2048
-# Questions multiplied at a time, in bytes of their scores: more would be faster, and hold more memory.
-_SCORES_BYTES = 40 << 20
+# Bytes of the scores that are held at a time: more would be a little faster.
+_HELD = 40 << 20
 
 
 class Batch(NamedTuple):
@@ -26,10 +26,6 @@ class Batch(NamedTuple):
     rank: list
     token_id: list
     score: list
-
-
-def _rows(model):
-    return max(1, _SCORES_BYTES // (4 * model["vocabulary_size"]))
 
 
 def _flat(model, found, scores):
@@ -159,7 +155,7 @@ def _search_part(model, questions, rows, method, eligible, k):
 
     vectors, triples, excluded = questions.part(model, rows)
     unit, options = questions.held.unit, {"excluded": excluded, "eligible": eligible, "threads": _THREADS}
-    options |= {"rows": _rows(model), "step": boundary.tick}
+    options |= {"held": _HELD, "step": boundary.tick}
     if method == "3cosmul":
         return neighbors.nearest_by_quotient(vectors, triples, unit, k, **options)
     a, b, c = (vectors[triples[:, column]] for column in range(3))
@@ -286,7 +282,7 @@ def nearest_batch(data, is_array, name, ask):
             k,
             eligible=eligible,
             threads=_THREADS,
-            rows=_rows(model),
+            held=_HELD,
             step=boundary.tick,
         )
 
@@ -316,7 +312,7 @@ def neighbor_join(name_a, name_b, source_like, ask):
     eligible = ranking.mask(targets, ask, right.ineligible)
     found, scores = neighbors.nearest(
         left.unit[asking], right.unit, ask.k,
-        eligible=eligible, threads=_THREADS, rows=_rows(targets), step=boundary.tick,
+        eligible=eligible, threads=_THREADS, held=_HELD, step=boundary.tick,
     )  # fmt: skip
     if ask.minimum_score is not None:
         scores[scores < np.float32(ask.minimum_score)] = -np.inf

@@ -23,7 +23,8 @@ _TILE_ROWS = 512
 # more where scores are so close that these may not be enough.
 _SPARE = 8
 _MOST_SPARE = 128
-_DOUBT = 4e-6
+_DOUBT = np.float32(4e-6)
+_LEAST = np.finfo(np.float32).min
 # Products of one call of BLAS, between two looks at the stop sign (about 50 ms).
 _BLOCK_PRODUCTS = 2 << 30
 _SLICE_BYTES = 8 << 20
@@ -105,7 +106,7 @@ def nearest_graph(unit, k, *, threads=None, step=_silent):
     return nearest(unit, unit, k, excluded=own, threads=threads, step=step)
 
 
-def nearest(queries, unit, k, *, excluded=None, eligible=None, threads=None, rows=None, step=_silent):
+def nearest(queries, unit, k, *, excluded=None, eligible=None, threads=None, held=_TILE_BYTES, step=_silent):
     """Find the k rows of `unit` nearest to every row of `queries`.
 
     Parameters
@@ -118,10 +119,10 @@ def nearest(queries, unit, k, *, excluded=None, eligible=None, threads=None, row
         Different rows of `unit` that are no answer to a query; -1 excludes nothing.
         ``k' = min(k, n - the fewest exclusions of a query)`` answers are returned.
     eligible : bool ndarray of shape (n,), optional
-        Rows of `unit` that may be an answer.  Where a query has fewer than k' answers, the rest
-        of its scores are -inf and their neighbors mean nothing.
-    rows : int, optional
-        Queries that are multiplied at a time; scores of that many are held.
+        Rows of `unit` that may be an answer; the others are not multiplied.  Where a query has fewer
+        than k' answers, the rest of its scores are -inf and their neighbors mean nothing.
+    held : int
+        Bytes of the scores that a thread holds at a time.
     threads, step
         As for `nearest_graph`.
 
@@ -131,12 +132,13 @@ def nearest(queries, unit, k, *, excluded=None, eligible=None, threads=None, row
     scores : float32 ndarray of shape (m, k')
         As for `nearest_graph`.
     """
-    kept, forget = _exclusion(len(queries), len(unit), k, excluded, eligible)
-    return _search(scoring.Products(queries, unit), kept, forget, threads, step, rows)
+    chosen, kept, forget = _exclusion(len(queries), len(unit), k, excluded, eligible)
+    scored = scoring.Products(queries, unit, chosen)
+    return _numbered(chosen, *_search(scored, kept, forget, threads, step, held))
 
 
 def nearest_by_quotient(
-    words, questions, unit, k, *, excluded=None, eligible=None, threads=None, rows=None, step=_silent
+    words, questions, unit, k, *, excluded=None, eligible=None, threads=None, held=_TILE_BYTES, step=_silent
 ):
     """Find the k best rows of `unit` for analogies by 3CosMul.
 
@@ -146,7 +148,7 @@ def nearest_by_quotient(
         Of length 1, as the rows of `unit`.
     questions : int ndarray of shape (m, 3)
         Rows of `words`: a is to b as c is to what.
-    unit, k, excluded, eligible, threads, rows, step
+    unit, k, excluded, eligible, threads, held, step
         As for `nearest`.
 
     Returns
@@ -159,25 +161,36 @@ def nearest_by_quotient(
     -----
     Levy and Goldberg (2014).
     """
-    kept, forget = _exclusion(len(questions), len(unit), k, excluded, eligible)
-    return _search(scoring.Quotients(words, questions, unit), kept, forget, threads, step, rows)
+    chosen, kept, forget = _exclusion(len(questions), len(unit), k, excluded, eligible)
+    scored = scoring.Quotients(words, questions, unit, chosen)
+    return _numbered(chosen, *_search(scored, kept, forget, threads, step, held))
 
 
 def _exclusion(m, n, k, excluded, eligible):
-    """Return how many answers there can be, and the function that forgets what is none."""
+    """Return the rows that may be an answer (None for all), how many are wanted, and what forgets others.
+
+    Rows that may be none for anybody are left out of the product; those of a query are forgotten after it.
+    """
+    chosen = None if eligible is None or eligible.all() else np.flatnonzero(eligible)
     if excluded is None:
         excluded = np.empty((m, 0), np.int64)
-    hidden = None if eligible is None or eligible.all() else ~eligible
+    if chosen is not None:
+        place = np.full(n, -1, np.int64)
+        place[chosen] = np.arange(len(chosen))
+        excluded = np.where(excluded >= 0, place[excluded], -1)
+        n = len(chosen)
 
     def forget(score, rows, columns):
         taken = excluded[rows] - columns.start
         row, entry = np.nonzero((taken >= 0) & (taken < score.shape[1]))
         score[row, taken[row, entry]] = -np.inf
-        if hidden is not None:
-            np.copyto(score, -np.inf, where=hidden[columns])
 
     fewest = (excluded >= 0).sum(axis=1).min(initial=excluded.shape[1])
-    return min(k, n - fewest), forget
+    return chosen, min(k, n - fewest), forget
+
+
+def _numbered(chosen, columns, scores):
+    return (columns if chosen is None else chosen[columns].astype(np.int32)), scores
 
 
 def nearest_outside(unit, rows, component, k, *, threads=None, step=_silent):
@@ -210,7 +223,7 @@ def nearest_outside(unit, rows, component, k, *, threads=None, step=_silent):
     return _search(scored, min(k, len(unit) - largest), forget, threads, step)
 
 
-def _search(scored, k, forget, threads, step, most_rows=None):
+def _search(scored, k, forget, threads, step, held=_TILE_BYTES):
     """Search tile by tile; ``forget(score, rows, columns)`` sets to -inf what is no answer."""
     m, n, d = scored.shape
     k = max(0, k)
@@ -220,18 +233,18 @@ def _search(scored, k, forget, threads, step, most_rows=None):
         return neighbors, scores
 
     groups = -(-n // _GROUP)
-    rows = max(1, min(most_rows or _TILE_ROWS, m, _TILE_BYTES // (4 * _GROUP * groups)))
+    rows = max(1, min(_TILE_ROWS, m, held // (4 * _GROUP * groups)))
     blocks = _column_blocks(n, rows * d)
 
     def prepare(stopping):
-        held = np.empty((rows, groups * _GROUP), np.float32)
-        held[:, n:] = -np.inf
+        buffer = np.empty((rows, groups * _GROUP), np.float32)
+        buffer[:, n:] = -np.inf
         maxima = np.empty((rows, groups), np.float32)
 
         def work(tile):
             start, stop = tile
             fill = scored.tile(start, stop)
-            score, best = held[: stop - start], maxima[: stop - start]
+            score, best = buffer[: stop - start], maxima[: stop - start]
             for first, last in blocks:
                 if stopping():
                     return
@@ -252,7 +265,7 @@ def top_k(scores, k, refine, excluded=()):
     Parameters
     ----------
     scores : float32 ndarray of shape (n,)
-        Without NaN; an entry of -inf is not eligible.
+        Without NaN; an entry of -inf is not eligible.  Written to.
     k : int
     refine : callable
         ``refine(indices)`` returns the scores of some entries, float32, as they should be.
@@ -267,30 +280,27 @@ def top_k(scores, k, refine, excluded=()):
     scores : float32 ndarray
         The refined scores of these entries.
     """
-    n = len(scores)
-    groups = -(-n // _GROUP)
-    padded = np.empty(groups * _GROUP, np.float32)
-    padded[:n] = scores
-    padded[n:] = -np.inf
-    padded[np.asarray(excluded, np.intp)] = -np.inf
-    if k <= 0 or n == 0:
+    n, groups = len(scores), -(-len(scores) // _GROUP)
+    scores[np.asarray(excluded, np.intp)] = -np.inf
+    k = min(k, n)
+    if k <= 0:
         return np.empty(0, np.int64), np.empty(0, np.float32)
-    best = np.maximum.reduceat(padded, np.arange(0, padded.size, _GROUP)).reshape(1, -1)
-    single = _Single(refine, n)
-    columns, values = _refined(single, 0, padded.reshape(1, -1), best, min(k, n))
-    eligible = np.count_nonzero(values > -np.inf)
-    return columns[0, :eligible], values[0, :eligible]
-
-
-class _Single:
-    """One question whose scores are refined by a function."""
-
-    def __init__(self, refine, n):
-        self.shape = (1, n, 0)
-        self._refine = refine
-
-    def refine(self, questions, columns):
-        return self._refine(columns[0])[None, :]
+    columns = np.arange(n)
+    if k < groups:
+        # The k-th best maximum is at most the k-th best score, so no other group holds one that counts.
+        best = np.maximum.reduceat(scores, np.arange(0, n, _GROUP))
+        near = np.flatnonzero(best >= np.partition(best, groups - k)[groups - k] - _DOUBT)
+        columns = (near[:, None] * _GROUP + np.arange(_GROUP)).ravel()
+        columns = columns[: np.searchsorted(columns, n)]
+        scores = scores[columns]
+    bar = np.partition(scores, len(scores) - k)[len(scores) - k] - _DOUBT
+    kept = np.flatnonzero(scores >= max(bar, _LEAST))
+    if len(kept) > k + _MOST_SPARE:
+        kept = kept[np.lexsort((kept, -scores[kept]))[: k + _MOST_SPARE]]
+    columns = columns[kept]
+    values = refine(columns)
+    order = np.lexsort((columns, -values))[:k]
+    return columns[order], values[order]
 
 
 def _refined(scored, first, score, best, k):

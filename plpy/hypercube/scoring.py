@@ -10,8 +10,11 @@ import numpy as np
 
 # Read between two looks at the stop sign.
 _SCAN_BYTES = 16 << 20
+_FEW_ROWS = 256
 # Stays in the cache while it is converted and multiplied.
 _REFINED_BYTES = 1 << 20
+# Questions whose quotients are computed at a time, for the same reason.
+_QUOTIENTS = 16
 # Keeps a quotient finite; gensim and the authors of 3CosMul add the same.
 _EPSILON = np.float32(1e-6)
 
@@ -35,12 +38,23 @@ def products(unit, vectors, *, step=_silent):
     ndarray, float32 of shape (n,) or (n, m)
     """
     n, d = unit.shape
-    found = np.empty((n, *vectors.shape[1:]), np.float32)
-    rows = max(1, _SCAN_BYTES // (4 * d))
-    for start in range(0, n, rows):
-        step(start / n)
-        np.matmul(unit[start : start + rows], vectors, out=found[start : start + rows])
-    return found
+    if vectors.ndim == 1:
+        found = np.empty(n, np.float32)
+        rows = max(1, _SCAN_BYTES // (4 * d))
+        for start in range(0, n, rows):
+            step(start / n)
+            np.matmul(unit[start : start + rows], vectors, out=found[start : start + rows])
+        return found
+    # A few vectors are multiplied in blocks that are small enough for a kernel of BLAS that
+    # packs nothing: half of the time of one product with all rows.
+    found = np.empty((vectors.shape[1], n), np.float32)
+    left = np.ascontiguousarray(vectors.T)
+    for start in range(0, n, _FEW_ROWS):
+        if start % (64 * _FEW_ROWS) == 0:
+            step(start / n)
+        part = slice(start, start + _FEW_ROWS)
+        np.matmul(left, unit[part].T, out=found[:, part])
+    return found.T
 
 
 def cosines(unit, ids, vector):
@@ -59,13 +73,44 @@ def quotient(positive, negative):
     return above / (((negative + 1) / 2).prod(axis=1) + _EPSILON)
 
 
-class Products:
-    """Scores that are cosines of queries, float32 (m, d), with the rows of a matrix, float32 (n, d)."""
+class _Rows:
+    """The rows of a matrix that may be an answer: all of them, or those in a list."""
 
-    def __init__(self, queries, unit):
-        self.unit = unit
-        self.shape = (len(queries), *unit.shape)
+    def __init__(self, unit, rows):
+        self._unit = unit
+        self._rows = rows
+        self.shape = (len(unit) if rows is None else len(rows), unit.shape[1])
+
+    def block(self, first, last):
+        """Return rows first to last; a copy where they are in a list."""
+        if self._rows is None:
+            return self._unit[first:last]
+        return self._unit.take(self._rows[first:last], axis=0)
+
+    def cosines(self, columns, vectors, kind=np.float32):
+        """Return the cosines of rows `columns`, (m, c), with m float64 vectors, computed in float64."""
+        unit = self._unit
+        ids = columns if self._rows is None else self._rows[columns]
+        found = np.empty(columns.shape, kind)
+        some = max(1, _REFINED_BYTES // (8 * columns.shape[1] * unit.shape[1]))
+        for start in range(0, len(columns), some):
+            part = slice(start, start + some)
+            near = unit[ids[part]].astype(np.float64)
+            scores = np.matmul(near, vectors[part].astype(np.float64)[:, :, None])[:, :, 0]
+            found[part] = np.clip(scores, -1.0, 1.0)
+        return found
+
+
+class Products:
+    """Scores that are cosines of queries, (m, d), with the rows of a matrix, float32 (n, d).
+
+    With `rows`, int (r,), only those rows of the matrix are there, and are numbered in that order.
+    """
+
+    def __init__(self, queries, unit, rows=None):
+        self._rows = _Rows(unit, rows)
         self._queries = queries
+        self.shape = (len(queries), *self._rows.shape)
 
     def tile(self, start, stop):
         """Return ``fill(first, last, out)`` for questions start to stop, which scores rows first to last."""
@@ -74,23 +119,23 @@ class Products:
         left = self._queries[start:stop].astype(np.float32)
 
         def fill(first, last, out):
-            np.matmul(left, self.unit[first:last].T, out=out)
+            np.matmul(left, self._rows.block(first, last).T, out=out)
 
         return fill
 
     def refine(self, questions, columns):
         """Return the scores of rows `columns`, (m, c), for m questions: float32, from float64."""
-        return _cosines(self.unit, columns, self._queries, questions)
+        return self._rows.cosines(columns, self._queries[questions])
 
 
 class Quotients:
     """Scores of 3CosMul; a word that stands in several questions of a tile is multiplied once."""
 
-    def __init__(self, words, questions, unit):
-        self.unit = unit
-        self.shape = (len(questions), *unit.shape)
+    def __init__(self, words, questions, unit, rows=None):
+        self._rows = _Rows(unit, rows)
         self._words = words
         self._questions = questions
+        self.shape = (len(questions), *self._rows.shape)
 
     def tile(self, start, stop):
         """As for `Products`."""
@@ -99,30 +144,21 @@ class Quotients:
         left = self._words[used].astype(np.float32)
 
         def fill(first, last, out):
-            near = left @ self.unit[first:last].T
+            near = left @ self._rows.block(first, last).T
             near += 1
             near /= 2
-            np.multiply(near[b], near[c], out=out)
-            near += _EPSILON
-            out /= near[a]
+            below = np.reciprocal(near + _EPSILON)
+            for some in range(0, len(out), _QUOTIENTS):
+                part = slice(some, some + _QUOTIENTS)
+                np.multiply(near[b[part]], near[c[part]], out=out[part])
+                out[part] *= below[a[part]]
 
         return fill
 
     def refine(self, questions, columns):
         """As for `Products`."""
         a, b, c = (
-            _cosines(self.unit, columns, self._words, self._questions[questions, side], np.float64)
+            self._rows.cosines(columns, self._words[self._questions[questions, side]], np.float64)
             for side in range(3)
         )
         return ((b + 1) / 2 * ((c + 1) / 2) / ((a + 1) / 2 + float(_EPSILON))).astype(np.float32)
-
-
-def _cosines(unit, columns, vectors, chosen, kind=np.float32):
-    found = np.empty(columns.shape, kind)
-    rows = max(1, _REFINED_BYTES // (8 * columns.shape[1] * unit.shape[1]))
-    for start in range(0, len(columns), rows):
-        part = slice(start, start + rows)
-        near = unit[columns[part]].astype(np.float64)
-        scores = np.matmul(near, vectors[chosen[part]].astype(np.float64)[:, :, None])[:, :, 0]
-        found[part] = np.clip(scores, -1.0, 1.0)
-    return found

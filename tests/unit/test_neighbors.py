@@ -224,8 +224,8 @@ def test_3cosmul_is_that_of_brute_force_whatever_the_tiles():
     for row, column in zip(*np.nonzero(excluded >= 0), strict=True):
         scores[row, excluded[row, column]] = -np.inf
     expected = brute(scores, 5)
-    for rows in (1, 37, 512):
-        found, values = neighbors.nearest_by_quotient(words, questions, unit, 5, excluded=excluded, rows=rows)
+    for held in (1, 100_000, 1 << 26):
+        found, values = neighbors.nearest_by_quotient(words, questions, unit, 5, excluded=excluded, held=held)
         np.testing.assert_array_equal(found, expected)
         np.testing.assert_allclose(values, np.take_along_axis(scores, expected, axis=1), rtol=1e-6)
 
@@ -234,8 +234,8 @@ def test_a_score_is_the_same_whatever_it_was_computed_with():
     """One pair, four ways: the graph, a search in tiles of one row, in other tiles, and one vector."""
     unit = cloud(3000, 48)
     graph, scores = neighbors.nearest_graph(unit, 9)
-    for rows in (1, 7, 300):
-        found, values = neighbors.nearest(unit[:300], unit, 9, excluded=np.arange(300)[:, None], rows=rows)
+    for held in (1, 100_000, 1 << 26):
+        found, values = neighbors.nearest(unit[:300], unit, 9, excluded=np.arange(300)[:, None], held=held)
         np.testing.assert_array_equal(found, graph[:300])
         np.testing.assert_array_equal(values, scores[:300])
     for row in range(20):
@@ -251,8 +251,14 @@ def test_what_is_not_eligible_is_no_answer():
     eligible[[3, 70, 200]] = True
     found, scores = neighbors.nearest(unit[:10], unit, 5, eligible=eligible)
 
-    assert (np.sort(found[:, :3], axis=1) == [3, 70, 200]).all()
-    assert (scores[:, 3:] == -np.inf).all() and (scores[:, :3] > -np.inf).all()
+    assert found.shape == (10, 3) and (np.sort(found, axis=1) == [3, 70, 200]).all()
+    assert (scores > -np.inf).all()
+    found, scores = neighbors.nearest(
+        unit[:2], unit, 5, eligible=eligible, excluded=np.array([[70, 5], [-1, 9]])
+    )
+    assert set(found[0, :2]) == {3, 200} and scores[0, 2] == -np.inf
+    assert set(found[1]) == {3, 70, 200}
+    assert neighbors.nearest(unit[:2], unit, 5, eligible=np.zeros(300, bool))[0].shape == (2, 0)
 
 
 def test_close_scores_are_put_in_their_true_order():
