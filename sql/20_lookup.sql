@@ -90,6 +90,26 @@ END
 $$;
 
 
+-- The first rule of _find_token by itself: a word that is spelled just as a label
+-- of a word.  Most are, and the statement that calls it takes this in as its part.
+CREATE FUNCTION hypercube._same_word(model_id integer, query text)
+    RETURNS TABLE (token_id integer)
+    ROWS 1
+    LANGUAGE sql
+    STABLE
+    PARALLEL SAFE
+BEGIN ATOMIC
+    SELECT t.token_id
+    FROM hypercube.token AS t
+    WHERE t.model_id = _same_word.model_id
+      AND t.label = _same_word.query
+      AND t.kind = 'word'
+      AND _same_word.query = ltrim(btrim(_same_word.query), '▁Ġ')
+    ORDER BY t.usable DESC, t.token_id
+    LIMIT 1;
+END;
+
+
 -- Word-initial tokens come first, exact case before lower case, then later
 -- parts of words.  A marker that tokenizers put in front of a word is ignored.
 -- PL/pgSQL keeps the plan for the session; a function in SQL, called from

@@ -27,9 +27,9 @@ BEGIN ATOMIC
       AND edge.layer = 0
       AND edge.head = 0
       AND edge.source = _stored_neighbors.token_id
+      AND edge.rank <= _stored_neighbors.k
       AND (_stored_neighbors.minimum_score IS NULL OR edge.weight >= _stored_neighbors.minimum_score::real)
-    ORDER BY edge.rank
-    LIMIT _stored_neighbors.k;
+    ORDER BY edge.rank;
 END;
 
 
@@ -49,10 +49,42 @@ return api.scan_neighbors(query, token_id, k, model, label_like, kinds, letters_
 $python$;
 
 
+CREATE FUNCTION hypercube._token_neighbors(
+        chosen hypercube.model, query text, token_id integer, k integer,
+        label_like text, kinds hypercube.token_kind[], letters_only boolean,
+        exclude_variants boolean, minimum_score double precision, approximate boolean)
+    RETURNS SETOF hypercube.answer
+    ROWS 10
+    LANGUAGE plpgsql
+    STABLE
+    PARALLEL UNSAFE
+    SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF token_id IS NOT NULL AND k <= chosen.neighbors AND label_like IS NULL AND kinds IS NULL
+        AND NOT (letters_only OR exclude_variants OR approximate) AND minimum_score IS DISTINCT FROM 'NaN'
+    THEN
+        RETURN QUERY SELECT * FROM hypercube._stored_neighbors(chosen.id, chosen.name, token_id, k, minimum_score);
+        -- Nothing above the minimum is an answer, where anything is stored.
+        IF FOUND OR minimum_score IS NOT NULL
+            AND EXISTS (SELECT FROM hypercube._stored_neighbors(chosen.id, chosen.name, token_id, 1))
+        THEN
+            RETURN;
+        END IF;
+    END IF;
+
+    -- Several pieces, a filter, or more rows than are stored: an exact scan in Python.
+    RETURN QUERY SELECT * FROM hypercube._scan_neighbors(
+        query, token_id, k, chosen.name, label_like, kinds, letters_only, exclude_variants, minimum_score, approximate);
+END
+$$;
+
+
 CREATE FUNCTION hypercube.semantic_neighbors(
         query text, k integer DEFAULT 10, model text DEFAULT NULL,
         label_like text DEFAULT NULL, kinds hypercube.token_kind[] DEFAULT NULL, letters_only boolean DEFAULT false,
-        exclude_variants boolean DEFAULT false, minimum_score double precision DEFAULT NULL, approximate boolean DEFAULT false)
+        exclude_variants boolean DEFAULT false, minimum_score double precision DEFAULT NULL,
+        approximate boolean DEFAULT false)
     RETURNS SETOF hypercube.answer
     ROWS 10
     LANGUAGE plpgsql
@@ -63,26 +95,33 @@ AS $$
 DECLARE
     chosen hypercube.model;
     token integer;
+    wanted text := coalesce(model, nullif(current_setting('hypercube.model', true), ''));
 BEGIN
-    PERFORM hypercube._check_question(query, k);
-    chosen := hypercube._find_model(model);
-    token := hypercube._find_token(chosen.id, query);
-
-    IF token IS NOT NULL AND k <= chosen.neighbors AND label_like IS NULL AND kinds IS NULL
-        AND NOT (letters_only OR exclude_variants OR approximate) AND minimum_score IS DISTINCT FROM 'NaN'
+    -- What most questions are: a word of a model, and its stored neighbours, in one statement.
+    IF k BETWEEN 1 AND 1000 AND label_like IS NULL AND kinds IS NULL AND minimum_score IS NULL
+        AND NOT (letters_only OR exclude_variants OR approximate)
+        AND length(query) <= 1000 AND current_setting('hypercube.max_k', true) IS NULL
     THEN
-        RETURN QUERY SELECT * FROM hypercube._stored_neighbors(chosen.id, chosen.name, token, k, minimum_score);
-        -- Nothing above the minimum is an answer, where anything is stored.
-        IF FOUND OR minimum_score IS NOT NULL
-            AND EXISTS (SELECT FROM hypercube._stored_neighbors(chosen.id, chosen.name, token, 1))
-        THEN
+        IF wanted IS NULL THEN
+            SELECT max(m.name) INTO wanted FROM (SELECT name FROM hypercube.model LIMIT 2) AS m HAVING count(*) = 1;
+        END IF;
+        RETURN QUERY
+        SELECT n.*
+        FROM hypercube.model AS m
+        CROSS JOIN LATERAL hypercube._same_word(m.id, query) AS t
+        CROSS JOIN LATERAL hypercube._stored_neighbors(m.id, m.name, t.token_id, k) AS n
+        WHERE m.name = wanted AND k <= m.neighbors
+        ORDER BY n.rank;
+        IF FOUND THEN
             RETURN;
         END IF;
     END IF;
 
-    -- Several pieces, a filter, or more rows than are stored: an exact scan in Python.
-    RETURN QUERY SELECT * FROM hypercube._scan_neighbors(
-        query, token, k, chosen.name, label_like, kinds, letters_only, exclude_variants, minimum_score, approximate);
+    PERFORM hypercube._check_question(query, k);
+    chosen := hypercube._find_model(model);
+    token := hypercube._find_token(chosen.id, query);
+    RETURN QUERY SELECT * FROM hypercube._token_neighbors(
+        chosen, query, token, k, label_like, kinds, letters_only, exclude_variants, minimum_score, approximate);
 END
 $$;
 
@@ -116,17 +155,6 @@ BEGIN
     ORDER BY t.kind, t.usable DESC, t.token_id
     LIMIT 1;
 
-    IF token IS NOT NULL AND k <= chosen.neighbors AND label_like IS NULL AND kinds IS NULL
-        AND NOT (letters_only OR exclude_variants OR approximate) AND minimum_score IS DISTINCT FROM 'NaN'
-    THEN
-        RETURN QUERY SELECT * FROM hypercube._stored_neighbors(chosen.id, chosen.name, token, k, minimum_score);
-        IF FOUND OR minimum_score IS NOT NULL
-            AND EXISTS (SELECT FROM hypercube._stored_neighbors(chosen.id, chosen.name, token, 1))
-        THEN
-            RETURN;
-        END IF;
-    END IF;
-
     SELECT c.label INTO spelled FROM hypercube.composition AS c WHERE c.id = composition;
     IF NOT FOUND THEN
         RAISE EXCEPTION USING
@@ -134,8 +162,8 @@ BEGIN
             MESSAGE = format('composition %s does not exist', composition),
             HINT = 'Look it up with SELECT id FROM hypercube.composition WHERE label = ''...''.';
     END IF;
-    RETURN QUERY SELECT * FROM hypercube._scan_neighbors(
-        spelled, token, k, chosen.name, label_like, kinds, letters_only, exclude_variants, minimum_score, approximate);
+    RETURN QUERY SELECT * FROM hypercube._token_neighbors(
+        chosen, spelled, token, k, label_like, kinds, letters_only, exclude_variants, minimum_score, approximate);
 END
 $$;
 

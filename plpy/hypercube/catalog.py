@@ -89,19 +89,26 @@ def model_exists(name):
     return bool(boundary.rows("SELECT FROM hypercube.model WHERE name = $1", types=("text",), args=(name,)))
 
 
-def find_model(model):
-    """Return the model that a name, the session or the catalogue decides on, with its embedding."""
-    return boundary.rows(
+def find_model(model, words=None):
+    """Return the model that a name, the session or the catalogue decides on, with its embedding.
+
+    `token_ids` are those of the words in `asked`, None for what is no token: one statement for a
+    question about few.
+    """
+    found = boundary.rows(
         "SELECT m.id, m.name, m.owner, m.dimension, m.vocabulary_size, m.embedding, m.neighbors,"
         " m.created_at::text AS created_at, m.tokenizer, m.root,"
         " t.digest, t.dtype, t.stored, t.scaling, current_user::text AS caller,"
         " current_setting('hypercube.max_k', true) AS max_k,"
-        " current_setting('hypercube.max_batch', true) AS max_batch"
+        " current_setting('hypercube.max_batch', true) AS max_batch,"
+        " (SELECT array_agg(hypercube._find_token(m.id, word) ORDER BY place)"
+        "  FROM unnest($2) WITH ORDINALITY AS asked (word, place)) AS token_ids"
         " FROM hypercube._find_model($1) AS m"
         " LEFT JOIN hypercube.tensor AS t ON t.model_id = m.id AND t.name = m.embedding",
-        types=("text",),
-        args=(model,),
+        types=("text", "text[]"),
+        args=(model, words),
     )[0]
+    return {**found, "asked": words}
 
 
 def models():
@@ -255,17 +262,11 @@ def read_slices(tensor_digest, ordinals, begins, lengths):
 
 
 def find_tokens(model_id, words):
-    """Return the token id of each word that is one token, None for the others, in order.
-
-    Most words are spelled just as a label: those are found together, by the first rule of
-    _find_token, and only the others by all its rules, which cost more.
-    """
+    """Return the token id of each word that is one token, None for the others, in order."""
     return boundary.rows(
         "SELECT array_agg(coalesce(same.token_id, hypercube._find_token($1, word)) ORDER BY place) AS ids"
         " FROM unnest($2) WITH ORDINALITY AS asked (word, place)"
-        " LEFT JOIN LATERAL (SELECT t.token_id FROM hypercube.token AS t"
-        "  WHERE t.model_id = $1 AND t.label = word AND t.kind = 'word'"
-        "   AND word = ltrim(btrim(word), '▁Ġ') ORDER BY t.usable DESC, t.token_id LIMIT 1) AS same ON true",
+        " LEFT JOIN LATERAL hypercube._same_word($1, word) AS same ON true",
         types=("int", "text[]"),
         args=(model_id, words),
     )[0]["ids"]

@@ -2,20 +2,22 @@
 
 import os
 from collections import OrderedDict
+from contextlib import suppress
 
 from hypercube import boundary, catalog, matrix, scales, weights
-from hypercube.errors import CorruptFile, StepMissing
+from hypercube.errors import CorruptFile, NotWritten, StepMissing
 
 _BATCH = 16
 _KEPT = 16
 _SAMPLE = 8
+_KEPT_BYTES = 32 << 20
 _mapped = OrderedDict()
 _ineligible = OrderedDict()
 
 
-def find_model(name):
-    """Return the row of a model that has a usable embedding."""
-    model = catalog.find_model(name)
+def find_model(name, words=None):
+    """Return the row of a model that has a usable embedding, with the token ids of some words."""
+    model = catalog.find_model(name, words)
     if model["embedding"] is not None and not model["stored"]:
         raise StepMissing(
             f'model "{model["name"]}" was stored without its bytes',
@@ -42,6 +44,19 @@ def load_matrix(model):
     if key not in _ineligible:
         _remember(_ineligible, key, np.array(catalog.unusable_tokens(model["id"]), np.intp))
     return matrix.Matrix(_unit(model), _ineligible[key])
+
+
+def keep_matrix(model, unit):
+    """Write the unit vectors of a model that an ingest has computed, so that no question has to.
+
+    If they cannot be written, the first question says why.  If the ingest is rolled back, the file is
+    left over and goes with the next sweep.
+    """
+    name, path = _locate(model)
+    rows = max(1, _KEPT_BYTES // unit[:1].nbytes)
+    blocks = (unit[start : start + rows] for start in range(0, len(unit), rows))
+    with suppress(NotWritten):
+        matrix.build(os.path.dirname(path), name, unit.nbytes, blocks, step=boundary.tick)
 
 
 def warm(name):

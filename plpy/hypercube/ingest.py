@@ -8,7 +8,7 @@ import contextlib
 import json
 import re
 
-from hypercube import boundary, bulk, catalog, classify, scales, sources
+from hypercube import boundary, bulk, catalog, classify, embeddings, scales, sources
 from hypercube.errors import InvalidArgument, NameTaken, PostconditionFailed
 from hypercube.plan import clean, read_plan
 from hypercube.store import store_bytes
@@ -114,6 +114,8 @@ def run(name, owner, neighbors, store, files, small, tokenizer, *, whole):
     geometry = store_geometry(plan, model_id, unit, usable, kept, progress)
 
     progress.stage("checks")(0.0)
+    if unit is not None and plan.embedding.name in held:
+        embeddings.keep_matrix(catalog.find_model(plan.name), unit)
     bulk.analyze()
     broken = catalog.broken_postconditions(model_id)
     if broken:

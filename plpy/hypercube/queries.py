@@ -12,7 +12,7 @@ _REFINED = 4096
 def scan_neighbors(query, token_id, name, ask):
     """Answer semantic_neighbors where the stored graph does not reach."""
     words.check_words([query])
-    model = embeddings.find_model(name)
+    model = embeddings.find_model(name, None if token_id is not None else [query])
     ranking.check_ask(ask, model)
     spelled = words.find_words(model, [query]) if token_id is None else [[token_id]]
     words.say_pieces(model, [query], spelled)
@@ -135,7 +135,7 @@ def most_similar(positive, negative, weights, method, name, ask):
         raise InvalidArgument("3cosmul takes no weights", hint="Use method => '3cosadd'.")
     added = _weights(weights[0], positive, "positive_weights")
     taken = _weights(weights[1], negative, "negative_weights")
-    model = embeddings.find_model(name)
+    model = embeddings.find_model(name, [*positive, *negative])
     ranking.check_ask(ask, model)
     inputs = _Inputs(model, [*positive, *negative])
     variants = _variants(ask, inputs.words)
@@ -188,7 +188,7 @@ def midpoint(a, b, name, ask):
 def similarity(a, b, name):
     """Answer similarity: the cosine of two words."""
     words.check_words([a, b])
-    model = embeddings.find_model(name)
+    model = embeddings.find_model(name, [a, b])
     spelled = words.find_words(model, [a, b])
     words.say_pieces(model, [a, b], spelled)
     left, right = words.unit_vectors(model, [a, b], spelled)
@@ -200,7 +200,7 @@ def _listed(asked, name, what):
     if not asked:
         raise InvalidArgument(f"{what} needs at least one word", hint="For example ARRAY['king', 'woman'].")
     words.check_words(asked)
-    model = embeddings.find_model(name)
+    model = embeddings.find_model(name, asked)
     spelled = words.find_words(model, asked)
     words.say_pieces(model, asked, spelled)
     return model, spelled
@@ -259,7 +259,7 @@ def _closer(a, b, name):
     from hypercube import scoring
 
     words.check_words([a, b])
-    model = embeddings.find_model(name)
+    model = embeddings.find_model(name, [a, b])
     inputs = _Inputs(model, [a, b])
     unit, vector = inputs.held.unit, inputs.vectors[0]
     scores = scoring.products(unit, vector.astype(np.float32), step=boundary.tick)
@@ -302,7 +302,7 @@ def closer_than(a, b, k, name):
 def embedding(query, name):
     """Answer embedding: the vector of a word as the model holds it."""
     words.check_words([query])
-    model = embeddings.find_model(name)
+    model = embeddings.find_model(name, [query])
     [ids] = words.find_words(model, [query])
     words.say_pieces(model, [query], [ids])
     if len(ids) == 1:

@@ -44,8 +44,11 @@ def single(model, words):
 
 
 def spell(model, words):
-    """Return the token ids that spell each word: one, or several pieces; None for what cannot be spelled."""
-    found = single(model, words)
+    """Return the token ids that spell each word: one, or several pieces; None for what cannot be spelled.
+
+    Their token ids are in `model` where it was found together with them.
+    """
+    found = model["token_ids"] if words and model["asked"] == words else single(model, words)
     spelled = [None if token_id is None else [token_id] for token_id in found]
     missing = [place for place, ids in enumerate(spelled) if ids is None]
     if missing:
@@ -105,6 +108,10 @@ def unit_vectors(model, words, spelled, unit=None):
 
     from hypercube import neighbors
 
+    if unit is not None and all(len(ids) == 1 for ids in spelled):
+        vectors = unit[[ids[0] for ids in spelled]].astype(np.float64)
+        if vectors.any(axis=1).all():
+            return vectors
     vectors = np.zeros((len(words), model["dimension"]))
     single = [place for place, ids in enumerate(spelled) if len(ids) == 1]
     if single:

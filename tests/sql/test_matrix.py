@@ -35,18 +35,38 @@ def private(pid):
 
 
 class TestOneFile:
-    def test_the_first_question_makes_it_and_others_use_it(self, server, own, sources):
+    def test_an_ingest_makes_it_and_questions_use_it(self, server, own, sources):
         ingest(own, write_model(sources / "m", vectors(500)))
-        assert files(server, own) == []
-        expected = own.execute(ASK).fetchall()
         [name] = files(server, own)
         made = (folder(server, own) / name).stat()
-        with server.connect(dbname=own.info.dbname) as other:
-            assert other.execute(ASK).fetchall() == expected
-        assert (folder(server, own) / name).stat().st_mtime_ns == made.st_mtime_ns
         assert made.st_size == 500 * 16 * 4 and made.st_mode & 0o777 == 0o600
         digest = one(own, "SELECT encode(digest, 'hex') FROM hypercube.tensor WHERE role = 'token_embedding'")
         assert digest in name
+        expected = own.execute(ASK).fetchall()
+        with server.connect(dbname=own.info.dbname) as other:
+            assert other.execute(ASK).fetchall() == expected
+        assert (folder(server, own) / name).stat().st_mtime_ns == made.st_mtime_ns
+
+    @pytest.mark.parametrize("dtype", ["F32", "F16", "BF16", "F64", "I8"])
+    @pytest.mark.parametrize("scaled", [False, True])
+    def test_a_question_makes_it_byte_for_byte_as_the_ingest_did(self, server, own, sources, dtype, scaled):
+        table = 40 * vectors(700, 24)
+        table[3] = 0
+        more = {"embeddings.word_embeddings.weight_scale": np.linspace(1, 2, 700, dtype=np.float32)[:, None]}
+        ingest(own, write_model(sources / "m", table, dtype=dtype, tensors=more if scaled else None))
+        path = folder(server, own) / files(server, own)[0]
+        made = path.read_bytes()
+        path.unlink()
+        own.execute("SELECT hypercube.warm()")
+        assert path.read_bytes() == made and len(made) == 700 * 24 * 4
+
+    def test_an_ingest_that_is_rolled_back_leaves_nothing_for_long(self, server, own, sources):
+        source = write_model(sources / "m", vectors(100))
+        with own.transaction(force_rollback=True):
+            ingest(own, source)
+        ingest(own, write_model(sources / "n", vectors(100, seed=9)))
+        own.execute("SELECT hypercube.warm()")
+        assert len(files(server, own)) == 1
 
     def test_equal_models_share_it_and_a_scale_makes_another(self, server, own, sources):
         table = vectors(300)
@@ -81,6 +101,7 @@ class TestOneFile:
 
     def test_racing_sessions_are_all_right(self, server, own, sources):
         ingest(own, write_model(sources / "m", vectors(20_000, 64)))
+        (folder(server, own) / files(server, own)[0]).unlink()
         answers, gate = [], threading.Barrier(12)
 
         def ask():
@@ -119,6 +140,7 @@ class TestOneFile:
 
     def test_a_cancelled_build_leaves_nothing(self, server, own, sources):
         ingest(own, write_model(sources / "m", vectors(30_000, 384)))
+        (folder(server, own) / files(server, own)[0]).unlink()
         own.execute("SET statement_timeout = '60ms'")
         with pytest.raises(psycopg.errors.QueryCanceled):
             own.execute("SELECT hypercube.warm()")
@@ -144,6 +166,7 @@ class TestOneFile:
 
     def test_health_compares_it_with_the_bytes(self, server, own, sources):
         ingest(own, write_model(sources / "m", vectors(100)))
+        shutil.rmtree(folder(server, own))
         check = "SELECT ok, detail FROM hypercube.health() WHERE \"check\" = 'matrix of m'"
         assert own.execute(check).fetchone()[0]
         own.execute("SELECT hypercube.warm()")
