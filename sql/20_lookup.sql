@@ -74,13 +74,13 @@ BEGIN
             MESSAGE = format('k is out of range: %s', coalesce(k::text, 'null')),
             HINT = 'Ask for at least 1 row.';
     END IF;
-    IF most !~ '^[0-9]{1,9}$' THEN
+    IF most !~ '^[0-9]{1,10}$' THEN
         RAISE EXCEPTION USING
             ERRCODE = 'invalid_parameter_value',
             MESSAGE = format('hypercube.max_k is not a count: "%s"', most),
             HINT = 'SET hypercube.max_k = ''1000'' is the default.';
     END IF;
-    IF k > most::integer THEN
+    IF k > most::bigint THEN
         RAISE EXCEPTION USING
             ERRCODE = 'program_limit_exceeded',
             MESSAGE = format('%s rows were asked for, at most %s are allowed', k, most),

@@ -28,7 +28,10 @@ BEGIN ATOMIC
       AND edge.head = 0
       AND edge.source = _stored_neighbors.token_id
       AND edge.rank <= _stored_neighbors.k
-      AND (_stored_neighbors.minimum_score IS NULL OR edge.weight >= _stored_neighbors.minimum_score::real)
+      -- Compared as a real, as scores are told; numbers that no real can be stand for their nearest.
+      AND (_stored_neighbors.minimum_score IS NULL OR edge.weight >= CASE
+          WHEN abs(_stored_neighbors.minimum_score) < 1e-30 THEN 0
+          ELSE greatest(-2, least(2, _stored_neighbors.minimum_score)) END::real)
     ORDER BY edge.rank;
 END;
 

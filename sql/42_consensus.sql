@@ -33,6 +33,8 @@ edge AS (
     JOIN hypercube.token AS s ON s.model_id = r.model_id AND s.token_id = r.source
     JOIN hypercube.token AS t ON t.model_id = r.model_id AND t.token_id = r.target
     WHERE r.kind = 'E' AND s.kind = 'word' AND t.kind = 'word' AND lower(s.label) <> lower(t.label)
+      -- No word of a person; two of them would not fit into an entry of the index.
+      AND octet_length(lower(s.label)) <= 1000 AND octet_length(lower(t.label)) <= 1000
     GROUP BY r.model_id, lower(s.label), lower(t.label)
 )
 SELECT

@@ -70,6 +70,15 @@ END
 $$;
 
 
+-- Numbers that are too small for a real become 0; a cast would be an error.
+CREATE FUNCTION hypercube._as_real(value double precision)
+    RETURNS real
+    LANGUAGE sql
+    IMMUTABLE
+    PARALLEL SAFE
+RETURN CASE WHEN abs(_as_real.value) < 1e-44 THEN 0 ELSE _as_real.value END::real;
+
+
 CREATE FUNCTION hypercube.add(a real[], b real[])
     RETURNS real[]
     LANGUAGE plpgsql
@@ -80,7 +89,7 @@ AS $$
 BEGIN
     PERFORM hypercube._check_vectors(a, b);
     RETURN (
-        SELECT array_agg((pair.x::double precision + pair.y)::real ORDER BY pair.place)
+        SELECT array_agg(hypercube._as_real(pair.x::double precision + pair.y) ORDER BY pair.place)
         FROM unnest(a, b) WITH ORDINALITY AS pair (x, y, place)
     );
 END
@@ -100,7 +109,7 @@ AS $$
 BEGIN
     PERFORM hypercube._check_vectors(a, b);
     RETURN (
-        SELECT array_agg((pair.x::double precision - pair.y)::real ORDER BY pair.place)
+        SELECT array_agg(hypercube._as_real(pair.x::double precision - pair.y) ORDER BY pair.place)
         FROM unnest(a, b) WITH ORDINALITY AS pair (x, y, place)
     );
 END
@@ -121,7 +130,7 @@ BEGIN
     PERFORM hypercube._check_vector(vector);
     PERFORM hypercube._check_factor(factor);
     RETURN (
-        SELECT array_agg((one.x * factor)::real ORDER BY one.place)
+        SELECT array_agg(hypercube._as_real(one.x * factor) ORDER BY one.place)
         FROM unnest(vector) WITH ORDINALITY AS one (x, place)
     );
 END
@@ -150,7 +159,7 @@ BEGIN
             HINT = 'A direction needs a number that is not 0.';
     END IF;
     RETURN (
-        SELECT array_agg((one.x / length)::real ORDER BY one.place)
+        SELECT array_agg(hypercube._as_real(one.x / length) ORDER BY one.place)
         FROM unnest(vector) WITH ORDINALITY AS one (x, place)
     );
 END
@@ -183,7 +192,7 @@ BEGIN
             MESSAGE = 'a vector is zero and has no direction',
             HINT = 'A direction needs a number that is not 0.';
     END IF;
-    RETURN greatest(-1, least(1, product / lengths));
+    RETURN hypercube._as_real(greatest(-1, least(1, product / lengths)));
 END
 $$;
 

@@ -11,8 +11,14 @@ CREATE TABLE hypercube.index_recall (
 
 COMMENT ON TABLE hypercube.index_recall
     IS 'how much of the exact answer the vector index of a model finds, as measure_recall last saw it';
+COMMENT ON COLUMN hypercube.index_recall.sample
+    IS 'how many tokens were asked about';
 COMMENT ON COLUMN hypercube.index_recall.mean
     IS 'share of the k nearest that the index found, over the sample';
+COMMENT ON COLUMN hypercube.index_recall.minimum
+    IS 'that share for the token where it is least';
+COMMENT ON COLUMN hypercube.index_recall.ef_search
+    IS 'how many candidates a search kept';
 
 -- No dump takes it along: what it tells is about an index that none takes along either.
 
@@ -50,6 +56,22 @@ COMMENT ON FUNCTION hypercube.drop_vector_index(text)
     IS 'removes the vector index of a model, returns whether there was one; for its owner';
 
 
+-- The part of measure_recall that writes.  The searches run with the rights of
+-- whoever asks: they call what stands in the schema of pgvector.
+CREATE FUNCTION hypercube._keep_recall(
+        model text, k integer, sample integer, mean double precision, minimum double precision, ef_search integer)
+    RETURNS void
+    LANGUAGE plpython3u
+    VOLATILE
+    PARALLEL UNSAFE
+    SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp
+AS $python$
+from hypercube import api
+return api.keep_recall(model, k, sample, mean, minimum, ef_search)
+$python$;
+
+
 CREATE FUNCTION hypercube.measure_recall(
         model text, k integer DEFAULT 10, sample integer DEFAULT 200)
     RETURNS TABLE (
@@ -59,7 +81,6 @@ CREATE FUNCTION hypercube.measure_recall(
     LANGUAGE plpython3u
     VOLATILE
     PARALLEL UNSAFE
-    SECURITY DEFINER
     SET search_path = pg_catalog, pg_temp
 AS $python$
 from hypercube import api

@@ -336,6 +336,14 @@ def measure_recall(model, k, sample):
 
 
 @entry
+def keep_recall(model, k, sample, mean, minimum, ef_search):
+    """Keep what measure_recall found."""
+    from hypercube import indexes
+
+    indexes.keep_recall(model, k, sample, mean, minimum, ef_search)
+
+
+@entry
 def map_svg(model, highlight, axes, neighbors, zoom, width, height):
     """Draw the map of a model."""
     from hypercube import pictures

@@ -1,7 +1,7 @@
 """What was ingested, read back: every digest recomputed, every file written again."""
 
 from hypercube import boundary, catalog, chunks, sources, targets, weights
-from hypercube.errors import CorruptFile, NotAllowed, StepMissing
+from hypercube.errors import CorruptFile, StepMissing
 
 _BATCH = 16
 
@@ -75,12 +75,7 @@ def export_model(name, directory):
     all of them are complete.
     """
     model = catalog.find_model(name)
-    role = boundary.caller()
-    if not catalog.is_member(role, model["owner"]):
-        raise NotAllowed(
-            f'role "{role}" does not own model "{model["name"]}"',
-            hint=f"Its owner {model['owner']} can export it.",
-        )
+    catalog.require_owner(model)
     tensors = catalog.tensors(model["id"])
     missing = [tensor["name"] for tensor in tensors if not tensor["stored"]]
     if missing:

@@ -94,9 +94,12 @@ class Questions(NamedTuple):
         place = {word: number for number, word in enumerate(known)}
         spelled = words.spell(model, known) if skip_unknown else words.find_words(model, known)
         words.say_pieces(model, known, spelled)
+        held = embeddings.load_matrix(model)
+        for number in words.without_direction(spelled, held.unit) if skip_unknown else ():
+            spelled[number] = None
         triples = np.array([[place[word] for word in question] for question in asked], np.int64)
         there = np.array([ids is not None for ids in spelled], bool)
-        return cls(embeddings.load_matrix(model), known, spelled, triples, there[triples].all(axis=1))
+        return cls(held, known, spelled, triples, there[triples].all(axis=1))
 
     @classmethod
     def of_tokens(cls, held, token_ids):
@@ -172,6 +175,8 @@ def analogies(asked, method, skip_unknown, name, ask):
     """Answer analogies: a Batch for questions given as triples of words."""
     method = check_method(method)
     _check_questions(asked)
+    if skip_unknown is None:
+        raise InvalidArgument("skip_unknown must not be null", hint="Give true or false.")
     model = embeddings.find_model(name)
     ranking.check_ask(ask, model)
     ranking.check_batch(len(asked) * ask.k, model)
@@ -305,15 +310,24 @@ def neighbor_join(name_a, name_b, source_like, ask):
             f' model "{name_b}" has {targets["dimension"]}',
             hint="Only vectors of one space can be compared; consensus_neighbors goes by labels.",
         )
+    of_source = ask._replace(label_like=source_like)
+    ranking.check_ask(of_source, sources)
     left, right = embeddings.load_matrix(sources), embeddings.load_matrix(targets)
-    asked = ranking.mask(sources, ask._replace(label_like=source_like), left.ineligible)
+    asked = ranking.mask(sources, of_source, left.ineligible)
     asking = np.arange(len(left.unit)) if asked is None else np.flatnonzero(asked)
     ranking.check_batch(len(asking) * ask.k, targets)
     eligible = ranking.mask(targets, ask, right.ineligible)
-    found, scores = neighbors.nearest(
-        left.unit[asking], right.unit, ask.k,
-        eligible=eligible, threads=_THREADS, held=_HELD, step=boundary.tick,
-    )  # fmt: skip
+    found, scores = [], []
+    for start in range(0, len(asking), _QUESTIONS):
+        ids, values = neighbors.nearest(
+            left.unit[asking[start : start + _QUESTIONS]], right.unit, ask.k,
+            eligible=eligible, threads=_THREADS, held=_HELD, step=boundary.tick,
+        )  # fmt: skip
+        found.append(ids)
+        scores.append(values)
+    if not found:
+        return _flat(targets, np.empty((0, 0), np.int32), np.empty((0, 0), np.float32))
+    found, scores = np.concatenate(found), np.concatenate(scores)
     if ask.minimum_score is not None:
         scores[scores < np.float32(ask.minimum_score)] = -np.inf
     batch = _flat(targets, found, scores)

@@ -24,10 +24,12 @@ class Section(NamedTuple):
 def _lines(text, what):
     """Return (number, line) of the lines of a text or of a list of lines, without empty ones."""
     if isinstance(text, list):
-        if any(line is None for line in text):
-            raise InvalidArgument(f"a line of the {what} is null", hint="Leave such lines out.")
+        if not all(isinstance(line, str) for line in text):
+            raise InvalidArgument(
+                f"a line of the {what} is null or an array", hint="Give a list of lines, or one text."
+            )
         text = "\n".join(text)
-    lines = [] if text is None else text.splitlines()
+    lines = text.removesuffix("\n").split("\n") if text else []
     if len(lines) > _LINES_LIMIT:
         raise TooMany(f"the {what} have {len(lines)} lines, at most {_LINES_LIMIT} are read")
     return [(number, line.strip()) for number, line in enumerate(lines, start=1) if line.strip()]

@@ -96,7 +96,7 @@ def count(name, text, default):
     """Return the value of a setting that is a count from its text; NULL and '' are the default."""
     if not text:
         return default
-    if not (text.isascii() and text.isdigit() and len(text) < 10):
+    if not (text.isascii() and text.isdigit() and len(text) <= 10):
         raise InvalidArgument(
             f'{name} is not a count: "{text}"', hint=f"SET {name} = '{default}' is the default."
         )

@@ -5,7 +5,7 @@ text.  What writes many rows stands in ``bulk``.
 """
 
 from hypercube import boundary
-from hypercube.errors import StepMissing
+from hypercube.errors import NotAllowed, StepMissing
 
 
 def lock_writers():
@@ -20,7 +20,7 @@ def lock_writers():
     StepMissing
         The transaction is REPEATABLE READ or SERIALIZABLE.
     """
-    level = boundary.rows("SELECT current_setting('transaction_isolation') AS level")[0]["level"]
+    level = isolation()
     if level not in ("read committed", "read uncommitted"):
         raise StepMissing(
             f"models cannot be written in a transaction with isolation level {level}",
@@ -29,6 +29,11 @@ def lock_writers():
     if not boundary.try_rows("LOCK TABLE hypercube.model IN SHARE ROW EXCLUSIVE MODE NOWAIT"):
         boundary.notice("another session is writing models, waiting for it to end")
         boundary.rows("LOCK TABLE hypercube.model IN SHARE ROW EXCLUSIVE MODE")
+
+
+def isolation():
+    """Return the isolation level of the transaction."""
+    return boundary.rows("SELECT current_setting('transaction_isolation') AS level")[0]["level"]
 
 
 def allowed_sources():
@@ -82,6 +87,21 @@ def is_member(role, of):
         types=("name", "name"),
         args=(role, of),
     )[0]["member"]
+
+
+def require_owner(model):
+    """Refuse a caller who is no member of the role that owns a model.
+
+    Raises
+    ------
+    NotAllowed
+    """
+    role = boundary.caller()
+    if not is_member(role, model["owner"]):
+        raise NotAllowed(
+            f'role "{role}" does not own model "{model["name"]}"',
+            hint=f"Its owner {model['owner']} can do it.",
+        )
 
 
 def model_exists(name):
@@ -292,8 +312,8 @@ def qualifying(model_id, label_like, kinds):
         "SELECT string_agg(int4send(token_id), '' ORDER BY token_id) AS ids,"
         " array_agg(label ORDER BY token_id) AS labels FROM hypercube.token"
         " WHERE model_id = $1 AND usable AND ($2 IS NULL OR label LIKE $2)"
-        " AND ($3 IS NULL OR kind = ANY ($3))",
-        types=("int", "text", "hypercube.token_kind[]"),
+        " AND ($3 IS NULL OR kind = ANY ($3::hypercube.token_kind[]))",
+        types=("int", "text", "text[]"),
         args=(model_id, label_like, kinds),
     )[0]
     return found["ids"] or b"", found["labels"] or []
@@ -307,6 +327,15 @@ def unusable_tokens(model_id):
         args=(model_id,),
     )
     return [row["token_id"] for row in found]
+
+
+def keep_recall(name, k, sample, mean, minimum, ef_search):
+    """Let what measure_recall found be kept, with the rights to do so."""
+    boundary.rows(
+        "SELECT hypercube._keep_recall($1, $2, $3, $4, $5, $6)",
+        types=("text", "int", "int", "float8", "float8", "int"),
+        args=(name, k, sample, mean, minimum, ef_search),
+    )
 
 
 def store_recall(model_id, k, sample, mean, minimum, ef_search):

@@ -11,6 +11,7 @@ _BATCH = 16
 _KEPT = 16
 _SAMPLE = 8
 _KEPT_BYTES = 32 << 20
+_located = OrderedDict()
 _mapped = OrderedDict()
 _ineligible = OrderedDict()
 
@@ -78,20 +79,26 @@ def _unit(model):
     n, d = model["vocabulary_size"], model["dimension"]
     # Who may not read the bytes does not learn them from a file that another role made.
     key = (model["digest"], model["id"], model["created_at"], model["caller"])
-    name, path = _mapped[key][:2] if key in _mapped else _locate(model)
-    if key in _mapped:
-        _mapped.move_to_end(key)
-        if matrix.is_current(path, _mapped[key][2]):
-            return _mapped[key][2].unit
-        del _mapped[key]
-    catalog.read_slices(model["digest"], [0], [0], [1])
+    if key in _located:
+        _located.move_to_end(key)
+    else:
+        if [len(data) for data in catalog.read_slices(model["digest"], [0], [0], [1])] != [1]:
+            raise damaged(model)
+        _remember(_located, key, _locate(model))
+    name, path = _located[key]
+    if path in _mapped and matrix.is_current(path, _mapped[path]):
+        _mapped.move_to_end(path)
+        return _mapped[path].unit
+    # What is mapped of models that are gone would keep their space on the disk.
+    for other in [other for other, mapped in _mapped.items() if not matrix.is_current(other, mapped)]:
+        del _mapped[other]
     found = matrix.open_mapped(path, n, d)
     while found is None:
         matrix.require_room(n, d, matrix_limit())
         catalog.sweep_matrices()
         matrix.build(os.path.dirname(path), name, 4 * n * d, _unit_blocks(model), step=boundary.tick)
         found = matrix.open_mapped(path, n, d)
-    _remember(_mapped, key, (name, path, found))
+    _remember(_mapped, path, found)
     return found.unit
 
 
@@ -122,11 +129,12 @@ def check_file(model):
 
     n, d = model["vocabulary_size"], model["dimension"]
     path = _locate(model)[1]
-    if not os.path.exists(path):
-        return True, "no file yet, the first exact question makes it"
+    problem = matrix.folder_problem(boundary.data_directory(), os.path.dirname(path))
+    if problem is not None:
+        return False, problem
     found = matrix.open_mapped(path, n, d)
     if found is None:
-        return True, "a file of another size, the next exact question makes it again"
+        return True, "no file, or one of another size: the next exact question makes it"
     rows = sorted({place * (n - 1) // _SAMPLE for place in range(_SAMPLE + 1)})
     unit, _ = neighbors.unit_rows(read_rows(model, rows))
     wrong = np.flatnonzero(~(found.unit[rows] == unit).all(axis=1))
@@ -136,7 +144,12 @@ def check_file(model):
 
 
 def sweep():
-    """Remove the files of models that are gone; return how many went."""
+    """Remove the files of models that are gone; return how many went.
+
+    None in a transaction whose snapshot may be too old to see every model.
+    """
+    if catalog.isolation() not in ("read committed", "read uncommitted"):
+        return 0
     wanted = {_locate(model)[0] for model in catalog.embedded_models()}
     matrix.sweep_databases(os.path.dirname(_folder()), set(catalog.database_numbers()))
     return matrix.sweep(_folder(), wanted, step=boundary.tick)
@@ -214,9 +227,10 @@ def read_rows(model, token_ids):
     data = b"".join(catalog.read_slices(model["digest"], *map(list, zip(*parts, strict=True))))
     if len(data) != size * len(token_ids):
         raise damaged(model)
-    values = weights.decode(data, model["dtype"]).astype(np.float64)
+    # Scaled in the type that the matrix was scaled in, so that a row is the same everywhere.
+    values = weights.decode(data, model["dtype"]).astype(weights.working_type(model["dtype"]))
     rows = values.reshape(len(token_ids), model["dimension"])
     scale = _scale(model)
     if scale is not None:
         scales.multiply_rows(rows, token_ids, _scale_values(model, scale), scale)
-    return rows
+    return rows.astype(np.float64)

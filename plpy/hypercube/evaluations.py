@@ -1,6 +1,7 @@
 """How well a model does on published tests of analogies and similarities."""
 
 from hypercube import batches, benchmarks, boundary, embeddings, ranking, words
+from hypercube.errors import InvalidArgument
 from hypercube.queries import check_method
 
 
@@ -59,6 +60,8 @@ def evaluate_similarity(text, name, in_pieces):
     """
     import numpy as np
 
+    if in_pieces is None:
+        raise InvalidArgument("in_pieces must not be null", hint="Give true or false.")
     pairs = benchmarks.read_pairs(text)
     words.check_words([word for pair in pairs for word in pair[:2]])
     model = embeddings.find_model(name)
@@ -68,12 +71,14 @@ def evaluate_similarity(text, name, in_pieces):
         words.say_pieces(model, known, found)
     else:
         found = [None if one is None else [one] for one in words.single(model, known)]
+    held = embeddings.load_matrix(model)
+    for place in words.without_direction(found, held.unit):
+        found[place] = None
     spelled = dict(zip(known, found, strict=True))
     answered = [pair for pair in pairs if spelled[pair[0]] and spelled[pair[1]]]
     used = list(dict.fromkeys(word for pair in answered for word in pair[:2]))
     if not used:
         return len(pairs), 0, 0.0, None, None
-    held = embeddings.load_matrix(model)
     boundary.tick()
     vectors = words.unit_vectors(model, used, [spelled[word] for word in used], held.unit)
     place = {word: number for number, word in enumerate(used)}

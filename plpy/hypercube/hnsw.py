@@ -18,10 +18,11 @@ _ROWS_A_STATEMENT = 500
 
 
 class Index(NamedTuple):
-    """The number of a model, and the schema of pgvector, quoted."""
+    """The number of a model, the schema of pgvector, quoted, and the dimension of the vectors."""
 
     model_id: int
     schema: str
+    dimension: int
 
 
 def require_extension():
@@ -67,7 +68,7 @@ def require_index(model):
             f'model "{model["name"]}" has no vector index',
             hint=f"SELECT hypercube.create_vector_index('{model['name']}').",
         )
-    return Index(model["id"], schema)
+    return Index(model["id"], schema, model["dimension"])
 
 
 def create(model, unit, token_ids, m, ef_construction):
@@ -82,7 +83,10 @@ def create(model, unit, token_ids, m, ef_construction):
         )
     table, kind = f"hypercube.vector_of_{model['id']:d}", f"{schema}.vector({d:d})"
     boundary.rows(f"CREATE TABLE {table} (token_id integer PRIMARY KEY, embedding {kind})")
-    # A member of the extension: it goes with it, and is left out of dumps, as it can be made again.
+    for reader in _readers():
+        boundary.rows(f"GRANT SELECT ON {table} TO {reader}")
+    # A member of the extension: it goes with it, and is left out of dumps, as it can be made again. The
+    # rights it has when it becomes one are left out too.
     boundary.rows(f"ALTER EXTENSION hypercube ADD TABLE {table}")
     for start in range(0, len(token_ids), _ROWS_A_STATEMENT):
         boundary.tick()
@@ -98,8 +102,6 @@ def create(model, unit, token_ids, m, ef_construction):
         f" (embedding {schema}.vector_ip_ops) WITH (m = {m:d}, ef_construction = {ef_construction:d})"
     )
     boundary.rows(f"ANALYZE {table}")
-    for reader in _readers():
-        boundary.rows(f"GRANT SELECT ON {table} TO {reader}")
     return boundary.rows(
         f"SELECT pg_total_relation_size('{table}'::regclass) AS bytes",
     )[0]["bytes"]
@@ -135,13 +137,14 @@ def search(index, vector, count):
     """Return the token ids of about the `count` rows nearest to a vector, REACH at most."""
     before = reach()
     _set_reach(min(REACH, max(before, count)))
-    schema = index.schema
+    # With its dimension the type cannot be a domain that somebody put in the schema's place meanwhile.
+    kind = f"{index.schema}.vector({index.dimension:d})"
     try:
         found = boundary.rows(
             f"SELECT token_id FROM hypercube.vector_of_{index.model_id:d}"
-            f" ORDER BY embedding OPERATOR({schema}.<#>) $1::{schema}.vector LIMIT {min(count, REACH):d}",
-            types=("real[]",),
-            args=(vector.tolist(),),
+            f" ORDER BY embedding OPERATOR({index.schema}.<#>) $1::{kind} LIMIT $2",
+            types=("real[]", "int"),
+            args=(vector.tolist(), min(count, REACH)),
         )
     finally:
         _set_reach(before)

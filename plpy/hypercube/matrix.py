@@ -9,6 +9,7 @@ import errno
 import fcntl
 import mmap
 import os
+import stat
 import time
 from contextlib import contextmanager, suppress
 from typing import NamedTuple
@@ -66,7 +67,8 @@ def open_mapped(path, rows, columns):
     import numpy as np
 
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        # Not blocking: a pipe with the name of the file would wait for somebody to write into it.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as problem:
         # A symbolic link is not followed: what is put in its place is a file.
         if problem.errno in (errno.ENOENT, errno.ELOOP):
@@ -74,7 +76,7 @@ def open_mapped(path, rows, columns):
         raise NotWritten(_shown(os.path.split(path)), problem) from None
     try:
         found = os.fstat(descriptor)
-        if found.st_size != rows * columns * 4:
+        if not stat.S_ISREG(found.st_mode) or found.st_size != rows * columns * 4:
             return None
         held = mmap.mmap(descriptor, found.st_size, prot=mmap.PROT_READ)
     finally:
@@ -182,6 +184,17 @@ def _only_builder(folder, step):
         yield
     finally:
         os.close(descriptor)
+
+
+def folder_problem(parent, folder):
+    """Return in words why no file could be made in a folder below another, or None."""
+    while folder != parent and not os.path.lexists(folder):
+        folder = os.path.dirname(folder)
+    if not os.path.isdir(folder):
+        return f"{os.path.basename(folder)} is not a folder: remove it"
+    if not os.access(folder, os.R_OK | os.W_OK | os.X_OK):
+        return f"the server may not write to its folder {os.path.basename(folder)}"
+    return None
 
 
 def sweep(folder, wanted, *, step):

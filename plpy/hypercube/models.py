@@ -56,12 +56,7 @@ def drop_model(name):
     """Remove a model for its owner; return the row of hypercube.drop_report."""
     if name is None:
         raise InvalidArgument("the model must be named", hint="SELECT name FROM hypercube.model.")
-    role = boundary.caller()
-    model = catalog.find_model(name)
-    if not catalog.is_member(role, model["owner"]):
-        raise NotAllowed(
-            f'role "{role}" does not own model "{name}"', hint=f"Its owner {model['owner']} can drop it."
-        )
+    catalog.require_owner(catalog.find_model(name))
     catalog.lock_writers()
     return _drop(catalog.find_model(name))
 

@@ -19,10 +19,10 @@ _BLOCK = 64 * _GROUP
 # Scores a thread holds at a time, and the rows that are enough to keep BLAS busy.
 _TILE_BYTES = 64 << 20
 _TILE_ROWS = 512
-# Columns looked at beyond the k best, because float32 may have put them in the wrong order;
-# more where scores are so close that these may not be enough.
+# Columns looked at beyond the k best, because float32 may have put them in the wrong order.
 _SPARE = 8
-_MOST_SPARE = 128
+_REFINED = 4096
+# Scores that differ by less may be in another order than their float32 products.
 _DOUBT = np.float32(4e-6)
 _LEAST = np.finfo(np.float32).min
 # Products of one call of BLAS, between two looks at the stop sign (about 50 ms).
@@ -163,6 +163,7 @@ def nearest_by_quotient(
     """
     chosen, kept, forget = _exclusion(len(questions), len(unit), k, excluded, eligible)
     scored = scoring.Quotients(words, questions, unit, chosen)
+    scored.prepare(step)
     return _numbered(chosen, *_search(scored, kept, forget, threads, step, held))
 
 
@@ -251,7 +252,7 @@ def _search(scored, k, forget, threads, step, held=_TILE_BYTES):
                 fill(first, last, score[:, first:last])
                 forget(score[:, first:last], slice(start, stop), slice(first, last))
                 _group_maxima(score, best, first, last)
-            neighbors[start:stop], scores[start:stop] = _refined(scored, start, score, best, k)
+            neighbors[start:stop], scores[start:stop] = _refined(scored, start, score, best, k, stopping)
 
         return work
 
@@ -295,18 +296,19 @@ def top_k(scores, k, refine, excluded=()):
         scores = scores[columns]
     bar = np.partition(scores, len(scores) - k)[len(scores) - k] - _DOUBT
     kept = np.flatnonzero(scores >= max(bar, _LEAST))
-    if len(kept) > k + _MOST_SPARE:
-        kept = kept[np.lexsort((kept, -scores[kept]))[: k + _MOST_SPARE]]
     columns = columns[kept]
-    values = refine(columns)
+    values = np.empty(len(columns), np.float32)
+    for start in range(0, len(columns), _REFINED):
+        values[start : start + _REFINED] = refine(columns[start : start + _REFINED])
     order = np.lexsort((columns, -values))[:k]
     return columns[order], values[order]
 
 
-def _refined(scored, first, score, best, k):
+def _refined(scored, first, score, best, k, stopping):
     """Return the k best columns of every row of a tile, and their scores, by what `scored` refines.
 
-    More columns than k are looked at, as many as the error of float32 may have put behind.
+    A few columns more than k are looked at; in rows where float32 cannot tell even these from the
+    others, all that it cannot tell apart.
     """
     rows, n = len(score), scored.shape[1]
     count = min(n, k + _SPARE)
@@ -316,12 +318,14 @@ def _refined(scored, first, score, best, k):
     columns, exact = _in_order(columns, exact, k)
     if count < n:
         last = np.where(values[:, -1] > -np.inf, values[:, -1], np.inf)
-        doubtful = np.flatnonzero(np.abs(values[:, k - 1] - last) <= _DOUBT)
-        if len(doubtful):
-            wide, rough = _finish(score[doubtful], best[doubtful], min(n, k + _MOST_SPARE))
-            again = scored.refine(first + doubtful, wide)
-            again[rough == -np.inf] = -np.inf
-            columns[doubtful], exact[doubtful] = _in_order(wide, again, k)
+        for row in np.flatnonzero(np.abs(values[:, k - 1] - last) <= _DOUBT):
+            if stopping():
+                break
+
+            def refine(ids, question=first + row):
+                return scored.refine(np.array([question]), ids[None])[0]
+
+            columns[row], exact[row] = top_k(score[row, :n], k, refine)
     return columns, exact
 
 

@@ -17,8 +17,8 @@ def map_svg(name, highlight, axes, neighbors, zoom, width, height):
 
     axes = _check_axes(axes)
     _check_sizes(neighbors, zoom, width, height)
+    words.check_words(highlight or ())
     highlight = list(dict.fromkeys(highlight or ()))
-    words.check_words(highlight)
     if len(highlight) > _HIGHLIGHTS:
         raise TooMany(
             f"{len(highlight)} words are to be highlighted, at most {_HIGHLIGHTS} are",

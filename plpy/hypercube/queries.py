@@ -1,7 +1,7 @@
 """Questions about one word or a few, answered from the whole embedding."""
 
 from hypercube import boundary, embeddings, ranking, words
-from hypercube.errors import InvalidArgument
+from hypercube.errors import InvalidArgument, NotSupported
 
 METHODS = ("3cosadd", "3cosmul")
 # Scores in float32 are nearer to the true ones than this.
@@ -13,6 +13,8 @@ def scan_neighbors(query, token_id, name, ask):
     """Answer semantic_neighbors where the stored graph does not reach."""
     words.check_words([query])
     model = embeddings.find_model(name, None if token_id is not None else [query])
+    if token_id is not None and not 0 <= token_id < model["vocabulary_size"]:
+        raise InvalidArgument(f"token id {token_id} is out of range", hint="Give the id of a token.")
     ranking.check_ask(ask, model)
     spelled = words.find_words(model, [query]) if token_id is None else [[token_id]]
     words.say_pieces(model, [query], spelled)
@@ -82,7 +84,10 @@ def check_method(method):
         It is neither 3cosadd nor 3cosmul.
     """
     if method is None or method.lower() not in METHODS:
-        raise InvalidArgument(f'unknown method "{method}"', hint="Use '3cosadd' or '3cosmul'.")
+        raise InvalidArgument(
+            "the method must not be null" if method is None else f'unknown method "{method}"',
+            hint="Use '3cosadd' or '3cosmul'.",
+        )
     return method.lower()
 
 
@@ -145,9 +150,11 @@ def most_similar(positive, negative, weights, method, name, ask):
                 "3cosmul has no index", hint="Use method => '3cosadd', or leave approximate out."
             )
         return _multiply(model, inputs, len(positive), ask, variants)
-    total = np.concatenate([added, -taken]) @ inputs.vectors
+    weighed = np.concatenate([added, -taken])
+    # Only their proportions count, and those of any numbers stay in the range.
+    total = weighed / (np.abs(weighed).max() or 1.0) @ inputs.vectors
     # Words that cancel out leave rounding, not a direction.
-    if not np.abs(total).max() > 1e-9 * max(1.0, np.abs([*added, *taken]).max()):
+    if not np.abs(total).max() > 1e-9:
         raise InvalidArgument(
             "the words cancel out, nothing is left to compare with", hint="Leave one of them out."
         )
@@ -301,10 +308,18 @@ def closer_than(a, b, k, name):
 
 def embedding(query, name):
     """Answer embedding: the vector of a word as the model holds it."""
+    import numpy as np
+
     words.check_words([query])
     model = embeddings.find_model(name, [query])
     [ids] = words.find_words(model, [query])
     words.say_pieces(model, [query], [ids])
-    if len(ids) == 1:
-        return embeddings.read_rows(model, ids)[0].tolist()
-    return words.mean_vectors(model, [ids])[0].tolist()
+    vector = embeddings.read_rows(model, ids)[0] if len(ids) == 1 else words.mean_vectors(model, [ids])[0]
+    with np.errstate(over="ignore", under="ignore"):
+        single = vector.astype(np.float32)
+    if np.isinf(single[np.isfinite(vector)]).any():
+        raise NotSupported(
+            f'the vector of "{query}" has numbers beyond the range of real',
+            hint="Questions about it are answered: they compare directions.",
+        )
+    return single.tolist()

@@ -51,6 +51,8 @@ def check_ask(ask, model):
         raise InvalidArgument(
             "label_like ends with an escape character", hint="Double the backslash, or leave it out."
         )
+    if ask.kinds is not None and not all(isinstance(kind, str) for kind in ask.kinds if kind is not None):
+        raise InvalidArgument("kinds is an array in an array", hint="For example kinds => '{word}'.")
     if ask.kinds is not None and None in ask.kinds:
         raise InvalidArgument("kinds must not hold a null", hint="For example kinds => '{word}'.")
     if ask.minimum_score is not None and ask.minimum_score != ask.minimum_score:
@@ -98,7 +100,7 @@ def mask(model, ask, ineligible):
 
 def variant(label):
     """Return what the surface variants of a label have in common: neither case nor a marker."""
-    return label.strip("▁Ġ").removeprefix("##").strip("▁Ġ").casefold() or label
+    return label.strip(" ▁Ġ").removeprefix("##").strip(" ▁Ġ").casefold() or label
 
 
 def best(model, scores, refine, ask, eligible, *, excluded, variants=frozenset()):

@@ -13,6 +13,9 @@ _SCAN_BYTES = 16 << 20
 _FEW_ROWS = 256
 # Stays in the cache while it is converted and multiplied.
 _REFINED_BYTES = 1 << 20
+# Cosines of words that are held, and rows that they are computed with at a time.
+_HELD_BYTES = 40 << 20
+_NEAR_ROWS = 4096
 # Questions whose quotients are computed at a time, for the same reason.
 _QUOTIENTS = 16
 # Keeps a quotient finite; gensim and the authors of 3CosMul add the same.
@@ -129,29 +132,56 @@ class Products:
 
 
 class Quotients:
-    """Scores of 3CosMul; a word that stands in several questions of a tile is multiplied once."""
+    """Scores of 3CosMul for questions, int (m, 3), about words, (u, d).
+
+    Words stand in several questions: each is multiplied once, for all of them where its
+    cosines can be held, else for those of a tile.
+    """
 
     def __init__(self, words, questions, unit, rows=None):
         self._rows = _Rows(unit, rows)
         self._words = words
         self._questions = questions
+        self._near = None
         self.shape = (len(questions), *self._rows.shape)
+
+    def prepare(self, step):
+        """Compute the cosines of all words if they can be held; ``step(fraction)`` is called meanwhile."""
+        words, n = len(self._words), self.shape[1]
+        if 4 * words * n > _HELD_BYTES:
+            return
+        near = np.empty((words, n), np.float32)
+        left = self._words.astype(np.float32)
+        for first in range(0, n, _NEAR_ROWS):
+            step(first / n)
+            part = slice(first, first + _NEAR_ROWS)
+            np.matmul(left, self._rows.block(first, first + _NEAR_ROWS).T, out=near[:, part])
+            near[:, part] += 1
+            near[:, part] /= 2
+        self._near = near
 
     def tile(self, start, stop):
         """As for `Products`."""
-        used, place = np.unique(self._questions[start:stop], return_inverse=True)
-        a, b, c = place.reshape(-1, 3).T
-        left = self._words[used].astype(np.float32)
+        if self._near is None:
+            used, place = np.unique(self._questions[start:stop], return_inverse=True)
+            a, b, c = place.reshape(-1, 3).T
+            left = self._words[used].astype(np.float32)
+        else:
+            a, b, c = self._questions[start:stop].T
 
         def fill(first, last, out):
-            near = left @ self._rows.block(first, last).T
-            near += 1
-            near /= 2
-            below = np.reciprocal(near + _EPSILON)
+            if self._near is None:
+                near = left @ self._rows.block(first, last).T
+                near += 1
+                near /= 2
+            else:
+                near = self._near[:, first:last]
             for some in range(0, len(out), _QUOTIENTS):
                 part = slice(some, some + _QUOTIENTS)
+                below = near[a[part]]
+                below += _EPSILON
                 np.multiply(near[b[part]], near[c[part]], out=out[part])
-                out[part] *= below[a[part]]
+                out[part] /= below
 
         return fill
 

@@ -63,6 +63,17 @@ def spell(model, words):
     return spelled
 
 
+def without_direction(spelled, unit):
+    """Return the places of words of one token whose vector in the matrix is zero."""
+    import numpy as np
+
+    places = [place for place, ids in enumerate(spelled) if ids is not None and len(ids) == 1]
+    if not places:
+        return []
+    zero = ~unit[[spelled[place][0] for place in places]].any(axis=1)
+    return [places[number] for number in np.flatnonzero(zero)]
+
+
 def find_words(model, words):
     """Return the token ids that spell each word.
 

@@ -159,12 +159,30 @@ class TestBadInput:
             ("nearest_batch('abc'::bytea)", "22023", "3 bytes are not vectors"),
             ("analogies('{{man,king,woman}}', label_like => 'a\\')", "22023", "escape"),
             ("neighbor_join('minilm', 'minilm', minimum_score => 'NaN')", "22023", "NaN"),
+            ("neighbor_join('minilm', 'minilm', source_like => 'a\\')", "22023", "escape"),
+            ("analogies('{{man,king,woman}}', skip_unknown => NULL)", "22023", "skip_unknown must not"),
+            ("evaluate_similarity('a b 1', in_pieces => NULL)", "22023", "in_pieces must not"),
+            ("evaluate_analogies(ARRAY[['a b c d'],['e f g h']])", "22023", "null or an array"),
         ],
     )  # fmt: skip
     def test_it_is_refused_with_a_hint(self, db, call, state, problem):
         with pytest.raises(psycopg.Error, match=problem) as refusal:
             db.execute(f"SELECT * FROM hypercube.{call}")
         assert refusal.value.sqlstate == state and refusal.value.diag.message_hint
+
+    def test_words_without_a_direction_can_be_skipped(self, own, sources):
+        table = vectors(50)
+        table[5] = 0
+        ingest(own, write_model(sources / "m", table))
+        asked = [["waab", "waac", "waad"], ["waab", "waae", "waad"]]
+        with pytest.raises(psycopg.errors.InvalidParameterValue, match='"waae" .* is zero'):
+            own.execute("SELECT * FROM hypercube.analogies(%s)", (asked,))
+        rows = own.execute("SELECT question FROM hypercube.analogies(%s, skip_unknown => true)", (asked,))
+        assert rows.fetchall() == [(1,)]
+        pairs = "waae waaa 1\nwaab waac 2\nwaab waad 1"
+        assert own.execute(
+            "SELECT pairs, answered FROM hypercube.evaluate_similarity(%s)", (pairs,)
+        ).fetchone() == (3, 2)
 
     def test_unknown_words_can_be_skipped(self, db):
         asked = [["man", "king", "\U0001f40b"], ["man", "king", "woman"], ["\U0001f433", "a", "b"]]

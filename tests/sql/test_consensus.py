@@ -2,6 +2,7 @@
 
 import statistics
 
+import numpy as np
 import psycopg
 import pytest
 
@@ -104,6 +105,16 @@ def test_it_is_empty_before_and_follows_what_is_there_at_each_refresh(own, sourc
     assert one(own, "SELECT max(agree) FROM hypercube.relation_consensus") == 2
     own.execute("SELECT hypercube.drop_model('b')")
     assert one(own, count) == 0
+
+
+def test_labels_that_no_index_holds_are_left_out(own, sources):
+    random = np.random.default_rng(0)
+    long = ["".join(chr(97 + letter) for letter in random.integers(0, 26, 1900)) for _ in range(4)]
+    for name, seed in (("a", 1), ("b", 2)):
+        pieces = ["[UNK]", *long, *words(40)]
+        ingest(own, write_model(sources / name, vectors(len(pieces), seed=seed), pieces=pieces))
+    assert one(own, "SELECT hypercube.refresh_consensus()") > 0
+    assert one(own, "SELECT max(length(source)) FROM hypercube.relation_consensus") == 4
 
 
 def test_readers_are_not_kept_waiting_by_a_refresh(server, own, sources):

@@ -93,7 +93,7 @@ def test_filters_hold_in_batches_too(db):
 def test_a_minimum_is_answered_from_the_stored_graph(db):
     """Without Python: the interpreter of a fresh session is not started."""
     stored = db.execute("SELECT label, score FROM hypercube.semantic_neighbors('whale', 16)").fetchall()
-    for minimum, count in ((stored[4][1], 5), (0.5, 2), (0.9, 0)):
+    for minimum, count in ((stored[4][1], 5), (0.5, 2), (0.9, 0), (1e-300, 16), (-1e300, 16), (1e300, 0)):
         found = db.execute(
             "SELECT label, score FROM hypercube.semantic_neighbors('whale', 16, minimum_score => %s)",
             (minimum,),
@@ -121,7 +121,7 @@ class TestVariants:
     def labels(self, db, call):
         return [row[0] for row in db.execute(f"SELECT label FROM hypercube.{call}").fetchall()]
 
-    @pytest.mark.parametrize("word", ["king", "KING", "##king"])
+    @pytest.mark.parametrize("word", ["king", "KING", "##king", " king "])
     def test_of_one_word(self, royal, word):
         every = self.labels(royal, f"semantic_neighbors('{word}', 100)")
         kept = self.labels(royal, f"semantic_neighbors('{word}', 100, exclude_variants => true)")
@@ -180,6 +180,7 @@ class TestVariants:
         ("approximate => NULL", "approximate must not be null"),
         ("minimum_score => 'NaN'", "must not be NaN"),
         ("kinds => '{word,NULL}'", "must not hold a null"),
+        ("kinds => '{{word},{special}}'", "array in an array"),
         ("label_like => 'a\\'", "ends with an escape character"),
         ("label_like => 'a\\\\\\'", "ends with an escape character"),
     ],

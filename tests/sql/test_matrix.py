@@ -164,6 +164,99 @@ class TestOneFile:
             own.execute("DROP OWNED BY partial_reader")
             own.execute("DROP ROLE partial_reader")
 
+    def test_a_policy_that_hides_the_bytes_hides_the_answers(self, server, own, sources):
+        ingest(own, write_model(sources / "m", vectors(100)))
+        own.execute("CREATE ROLE blindfolded")
+        own.execute("GRANT USAGE ON SCHEMA hypercube TO blindfolded")
+        own.execute("GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA hypercube TO blindfolded")
+        own.execute("GRANT SELECT ON ALL TABLES IN SCHEMA hypercube TO blindfolded")
+        own.execute("ALTER TABLE hypercube.chunk ENABLE ROW LEVEL SECURITY")
+        try:
+            own.execute("SET ROLE blindfolded")
+            with pytest.raises(psycopg.errors.DataCorrupted, match="incomplete"):
+                own.execute("SELECT * FROM hypercube.analogy('waab', 'waac', 'waad')")
+        finally:
+            own.execute("RESET ROLE")
+            own.execute("DROP OWNED BY blindfolded")
+            own.execute("DROP ROLE blindfolded")
+
+    def test_a_session_lets_go_of_models_that_are_gone(self, own, sources):
+        for seed in range(4):
+            ingest(own, write_model(sources / f"m{seed}", vectors(100, seed=seed), pieces=None), "m")
+            own.execute(ASK)
+            own.execute("SELECT hypercube.drop_model('m')")
+        ingest(own, write_model(sources / "last", vectors(100, seed=9)), "m")
+        own.execute(ASK)
+        maps = Path(f"/proc/{own.info.backend_pid}/maps").read_text()
+        assert maps.count("/unit1-") == 1
+
+    def test_an_old_snapshot_removes_nothing(self, server, own, sources):
+        ingest(own, write_model(sources / "a", vectors(100)))
+        with server.connect(dbname=own.info.dbname) as old:
+            old.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+            old.execute("SELECT count(*) FROM hypercube.model")
+            ingest(own, write_model(sources / "b", vectors(100, seed=3)))
+            old.execute("SELECT hypercube.warm('a')")
+            assert len(files(server, own)) == 2
+
+    @pytest.mark.parametrize("harm", ["pipe", "directory", "link"])
+    def test_something_else_under_its_name(self, server, own, sources, harm):
+        """A pipe and a link make room for the file; a directory is a refusal that says where it is."""
+        ingest(own, write_model(sources / "m", vectors(100)))
+        path = folder(server, own) / files(server, own)[0]
+        content = path.read_bytes()
+        path.unlink()
+        if harm == "pipe":
+            os.mkfifo(path)
+        elif harm == "link":
+            path.symlink_to("/etc/passwd")
+        else:
+            path.mkdir()
+        own.execute("SET statement_timeout = '5s'")
+        if harm == "directory":
+            with pytest.raises(psycopg.errors.IoError, match="pgsql_tmp_hypercube/") as refusal:
+                own.execute(ASK)
+            assert str(server.data_folder) not in str(refusal.value)
+            path.rmdir()
+        assert len(own.execute(ASK).fetchall()) == 5
+        assert path.read_bytes() == content
+
+    def test_a_folder_that_cannot_be_written_is_told_by_health_and_by_questions(self, server, own, sources):
+        ingest(own, write_model(sources / "m", vectors(100)))
+        root = server.data_folder / "pgsql_tmp_hypercube"
+        kept = root.rename(server.data_folder / "pgsql_tmp_kept")
+        root.write_text("in the way")
+        try:
+            check = "SELECT ok, detail FROM hypercube.health() WHERE \"check\" = 'matrix of m'"
+            ok, detail = own.execute(check).fetchone()
+            assert not ok and "is not a folder" in detail
+            with pytest.raises(psycopg.errors.IoError, match="could not be written"):
+                own.execute(ASK)
+        finally:
+            root.unlink()
+            kept.rename(root)
+        assert len(own.execute(ASK).fetchall()) == 5
+
+    @pytest.mark.parametrize("shape", [(300, 1), (1, 32)])
+    def test_a_quantised_model_has_one_score_a_pair_and_is_healthy(self, own, sources, shape):
+        random = np.random.default_rng(4)
+        table = random.integers(-127, 127, (300, 32))
+        scale = random.uniform(0.001, 3, shape).astype(np.float32)
+        more = {"embeddings.word_embeddings.weight_scale": scale}
+        ingest(own, write_model(sources / "m", table, dtype="I8", tensors=more))
+        assert own.execute("SELECT * FROM hypercube.health() WHERE NOT ok").fetchall() == []
+        rows = own.execute(
+            "SELECT t.label, n.label, n.score, hypercube.similarity(t.label, n.label)"
+            " FROM hypercube.token_overview AS t, hypercube.semantic_neighbors(t.label, 4) AS n"
+            " WHERE t.kind = 'word' AND t.token_id % 7 = 1"
+        ).fetchall()
+        assert len(rows) > 100 and all(row[2] == row[3] for row in rows)
+        vector = "hypercube.nearest(hypercube.embedding('waab'), 5)"
+        near = own.execute(f"SELECT label, score FROM {vector} WHERE label <> 'waab'").fetchall()
+        assert (
+            near == own.execute("SELECT label, score FROM hypercube.semantic_neighbors('waab', 4)").fetchall()
+        )
+
     def test_health_compares_it_with_the_bytes(self, server, own, sources):
         ingest(own, write_model(sources / "m", vectors(100)))
         shutil.rmtree(folder(server, own))

@@ -1,6 +1,7 @@
 """The optional index of pgvector; a run of its own (scripts/test-pgvector), as the server has to have it."""
 
 import subprocess
+import threading
 import time
 
 import numpy as np
@@ -194,7 +195,13 @@ class TestLifeOfAnIndex:
         assert one(small, ask) is False
 
     def test_a_dump_leaves_it_out_and_can_be_restored(self, server, small):
+        """Also where a role may read the tables: its right on this one is left out with it."""
+        small.execute("CREATE ROLE reads_vectors")
+        small.execute("GRANT SELECT ON ALL TABLES IN SCHEMA hypercube TO reads_vectors")
         small.execute("SELECT hypercube.create_vector_index('m')")
+        table = one(small, "SELECT relname FROM pg_class WHERE relname ~ '^vector_of_[0-9]+$'")
+        assert one(small, "SELECT has_table_privilege('reads_vectors', 'hypercube.' || %s, 'SELECT')", table)
+        small.execute("SELECT hypercube.refresh_consensus()")
         name, dsn = small.info.dbname, server.dsn()
         where = ["-h", dsn["host"], "-p", str(dsn["port"]), "-U", "postgres"]
         dump = subprocess.run(
@@ -215,6 +222,8 @@ class TestLifeOfAnIndex:
         finally:
             with server.connect(dbname="postgres", autocommit=True) as db:
                 db.execute(f"DROP DATABASE {name}_copy WITH (FORCE)")
+            small.execute("DROP OWNED BY reads_vectors")
+            small.execute("DROP ROLE reads_vectors")
 
     @pytest.mark.parametrize(
         ("call", "problem"),
@@ -235,6 +244,12 @@ class TestLifeOfAnIndex:
             small.execute(f"SELECT hypercube.{call}")
         assert refusal.value.diag.message_hint
 
+    def test_a_vocabulary_of_one_token_is_refused(self, small, sources):
+        ingest(small, write_model(sources / "one", vectors(1), pieces=["a"]))
+        for call in ("create_vector_index('one')", "measure_recall('one')"):
+            with pytest.raises(psycopg.errors.ObjectNotInPrerequisiteState, match="fewer than two usable"):
+                small.execute(f"SELECT hypercube.{call}")
+
     def test_a_model_without_an_embedding_and_one_too_wide_are_refused(self, small, sources):
         ingest(small, write_model(sources / "wide", vectors(40, 2001)))
         with pytest.raises(psycopg.errors.FeatureNotSupported, match="at most 2000 dimensions"):
@@ -249,6 +264,50 @@ class TestLifeOfAnIndex:
             small.execute("SELECT hypercube.create_vector_index('large')")
         assert time.monotonic() - began < 1.7
         assert one(small, self.TABLES) == 0
+
+
+def test_a_schema_that_changes_hands_during_a_measurement_runs_nothing_of_its_owner(server, own, sources):
+    """Its owner puts an operator of his own where pgvector was: it must not run as somebody else."""
+    ingest(own, write_model(sources / "m", vectors(9000, 128)))
+    own.execute("CREATE EXTENSION vector")
+    own.execute("SELECT hypercube.create_vector_index('m')")
+    own.execute("CREATE ROLE tenant")
+    own.execute("ALTER SCHEMA public OWNER TO tenant")
+    own.execute(f"GRANT CREATE ON DATABASE {own.info.dbname} TO tenant")
+    said = []
+
+    def measure():
+        with server.connect(dbname=own.info.dbname, autocommit=True) as db:
+            try:
+                db.execute("SELECT * FROM hypercube.measure_recall('m', 100, 8000)")
+            except psycopg.Error as error:
+                said.append(str(error))
+
+    worker = threading.Thread(target=measure)
+    worker.start()
+    time.sleep(0.5)
+    try:
+        own.execute("SET ROLE tenant")
+        own.execute("BEGIN")
+        own.execute("SET LOCAL lock_timeout = '5s'")
+        own.execute("ALTER SCHEMA public RENAME TO moved")
+        own.execute("CREATE SCHEMA public")
+        own.execute("CREATE DOMAIN public.vector AS real[]")
+        own.execute(
+            "CREATE FUNCTION public.evil(a moved.vector, b real[]) RETURNS float8 LANGUAGE plpgsql"
+            " AS $$BEGIN RAISE EXCEPTION 'ran as %', current_user; END$$"
+        )
+        own.execute(
+            "CREATE OPERATOR public.<#> (LEFTARG = moved.vector, RIGHTARG = real[], FUNCTION = public.evil)"
+        )
+        own.execute("COMMIT")
+    finally:
+        own.execute("RESET ROLE")
+        worker.join()
+        own.execute("DROP SCHEMA IF EXISTS public CASCADE")
+        own.execute("DROP OWNED BY tenant")
+        own.execute("DROP ROLE tenant")
+    assert not any("ran as" in text for text in said)
 
 
 def test_3cosmul_has_no_index(vdb):

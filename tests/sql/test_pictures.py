@@ -57,6 +57,7 @@ def test_no_word_need_be_highlighted(db):
     [
         ("'{whale,\U0001f40b,\U0001f433}'", "42704", "words \"\U0001f40b\", \"\U0001f433\" not known"),
         ("'{whale,NULL}'", "22023", "must not be null"),
+        ("'{{whale},{king}}'", "22023", "not a list of text"),
         ("'{whale}', '{1,1}'", "22023", "two different ones"),
         ("'{whale}', '{0,1}'", "22023", "two different ones"),
         ("'{whale}', '{1,2,3}'", "22023", "two different ones"),

@@ -134,13 +134,19 @@ class TestMostSimilar:
             ("negative_weights => '{1,2}'", "negative_weights needs one number for each word: 1"),
             ("positive_weights => '{0,0}', negative_weights => '{0}'", "cancel out"),
             ("positive_weights => '{1,1}', method => '3cosmul'", "takes no weights"),
-            ("method => NULL", "unknown method"),
+            ("method => NULL", "must not be null"),
+            ("method => 'x'", "unknown method"),
         ],
     )
     def test_weights_that_are_none_are_refused(self, db, arguments, problem):
         with pytest.raises(psycopg.errors.InvalidParameterValue, match=problem) as refusal:
             db.execute(f"SELECT * FROM hypercube.most_similar('{{king,woman}}', '{{man}}', {arguments})")
         assert refusal.value.diag.message_hint
+
+    @pytest.mark.parametrize("weight", ["1e200", "1e308", "1e-200", "5e-324"])
+    def test_only_the_proportions_of_weights_count(self, db, weight):
+        call = "SELECT * FROM hypercube.most_similar('{{king,queen}}', positive_weights => '{{{0},{0}}}')"
+        assert answers(db, call.format(weight)) == answers(db, call.format(1))
 
     def test_a_weight_of_zero_leaves_a_word_out_of_the_sum_but_not_among_the_answers(self, db):
         rows = answers(

@@ -91,6 +91,9 @@ def test_what_leaves_the_range_is_the_servers_own_error(blank):
     blank.rollback()
     assert one(blank, "SELECT hypercube.normalise('{3e38,4e37}')")[0] == pytest.approx(0.99122, abs=1e-4)
     assert one(blank, "SELECT hypercube.normalise('{1e-38,0}')") == [1.0, 0.0]
+    assert one(blank, "SELECT hypercube.normalise('{1e-30,1e20}')") == [0.0, 1.0]
+    assert one(blank, "SELECT hypercube.scale('{1e-30}', 1e-30)") == [0.0]
+    assert one(blank, "SELECT hypercube.similarity('{1,0}'::real[], '{1e-38,1e38}'::real[])") == 0.0
 
 
 def test_embeddings_of_one_model_do_not_fit_another(db):

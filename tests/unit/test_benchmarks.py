@@ -38,9 +38,14 @@ def test_no_question_is_refused(text):
         benchmarks.read_analogies(text)
 
 
-def test_a_null_line_is_refused():
-    with pytest.raises(InvalidArgument, match="null"):
-        benchmarks.read_analogies([None])
+@pytest.mark.parametrize("line", [None, ["a b c d"]])
+def test_a_line_that_is_no_text_is_refused(line):
+    with pytest.raises(InvalidArgument, match="null or an array"):
+        benchmarks.read_analogies([line])
+
+
+def test_only_line_feeds_end_lines():
+    assert benchmarks.read_analogies("a\u2028 b c d") == [("", [["a", "b", "c", "d"]])]
 
 
 def test_more_lines_than_anybody_asks_are_refused():

@@ -282,6 +282,28 @@ def test_close_scores_are_put_in_their_true_order():
     np.testing.assert_array_equal(values[0], exact[expected])
 
 
+@pytest.mark.parametrize("eps", [0.0, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3])
+def test_thousands_of_rows_that_are_nearly_the_same(eps):
+    """Ranked as float64 says, rounded once, ties by index; by the graph, in tiles and for one vector."""
+    random = np.random.default_rng(3)
+    rows = np.concatenate(
+        [random.normal(size=(50, 64)), random.normal(size=64) + eps * random.normal(size=(1500, 64))]
+    )
+    unit, _ = neighbors.unit_rows(rows)
+    exact = np.clip(unit.astype(np.float64) @ unit.astype(np.float64).copy().T, -1, 1).astype(np.float32)
+    np.fill_diagonal(exact, -np.inf)
+    expected = brute(exact, 16)
+    graph, scores = neighbors.nearest_graph(unit, 16)
+
+    np.testing.assert_array_equal(graph, expected)
+    np.testing.assert_array_equal(scores, np.take_along_axis(exact, expected, axis=1))
+    for row in (0, 49, 50, 700, 1549):
+        vector = unit[row].astype(np.float64)
+        rough = scoring.products(unit, unit[row])
+        found, _ = neighbors.top_k(rough, 16, lambda ids, v=vector: scoring.cosines(unit, ids, v), [row])
+        np.testing.assert_array_equal(found, expected[row])
+
+
 def test_products_can_be_stopped():
     def stop(fraction):
         raise KeyError
