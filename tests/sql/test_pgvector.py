@@ -301,9 +301,11 @@ def test_a_schema_that_changes_hands_during_a_measurement_runs_nothing_of_its_ow
             "CREATE OPERATOR public.<#> (LEFTARG = moved.vector, RIGHTARG = real[], FUNCTION = public.evil)"
         )
         own.execute("COMMIT")
+        assert worker.is_alive(), "the measurement ended before the schema changed hands"
     finally:
         own.execute("RESET ROLE")
         worker.join()
+        own.execute("ALTER SCHEMA moved OWNER TO postgres")
         own.execute("DROP SCHEMA IF EXISTS public CASCADE")
         own.execute("DROP OWNED BY tenant")
         own.execute("DROP ROLE tenant")
