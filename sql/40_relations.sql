@@ -36,6 +36,27 @@ BEGIN ATOMIC
 END;
 
 
+-- In no order, so that a statement that calls it takes it in and sorts once.
+CREATE FUNCTION hypercube._word_neighbors(model_id integer, model text, query text, k integer)
+    RETURNS SETOF hypercube.answer
+    ROWS 10
+    LANGUAGE sql
+    STABLE
+    PARALLEL SAFE
+BEGIN ATOMIC
+    SELECT edge.rank::integer, t.label, edge.weight, _word_neighbors.model, edge.target, true
+    FROM hypercube._same_word(_word_neighbors.model_id, _word_neighbors.query) AS s
+    JOIN hypercube.relation AS edge
+        ON edge.model_id = _word_neighbors.model_id
+        AND edge.kind = 'E'
+        AND edge.layer = 0
+        AND edge.head = 0
+        AND edge.source = s.token_id
+        AND edge.rank <= _word_neighbors.k
+    JOIN hypercube.token AS t ON t.model_id = edge.model_id AND t.token_id = edge.target;
+END;
+
+
 CREATE FUNCTION hypercube._scan_neighbors(
         query text, token_id integer, k integer, model text,
         label_like text, kinds hypercube.token_kind[], letters_only boolean,
@@ -106,15 +127,24 @@ BEGIN
         AND length(query) <= 1000 AND current_setting('hypercube.max_k', true) IS NULL
     THEN
         IF wanted IS NULL THEN
-            SELECT max(m.name) INTO wanted FROM (SELECT name FROM hypercube.model LIMIT 2) AS m HAVING count(*) = 1;
+            RETURN QUERY
+            SELECT n.*
+            FROM (
+                SELECT max(o.id) AS id, max(o.name) AS name, max(o.neighbors) AS neighbors
+                FROM hypercube.model AS o
+                HAVING count(*) = 1
+            ) AS m
+            CROSS JOIN LATERAL hypercube._word_neighbors(m.id, m.name, query, k) AS n
+            WHERE k <= m.neighbors
+            ORDER BY n.rank;
+        ELSE
+            RETURN QUERY
+            SELECT n.*
+            FROM hypercube.model AS m
+            CROSS JOIN LATERAL hypercube._word_neighbors(m.id, m.name, query, k) AS n
+            WHERE m.name = wanted AND k <= m.neighbors
+            ORDER BY n.rank;
         END IF;
-        RETURN QUERY
-        SELECT n.*
-        FROM hypercube.model AS m
-        CROSS JOIN LATERAL hypercube._same_word(m.id, query) AS t
-        CROSS JOIN LATERAL hypercube._stored_neighbors(m.id, m.name, t.token_id, k) AS n
-        WHERE m.name = wanted AND k <= m.neighbors
-        ORDER BY n.rank;
         IF FOUND THEN
             RETURN;
         END IF;
