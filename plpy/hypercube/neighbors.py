@@ -3,7 +3,7 @@
 Owns unit vectors, scores and who is near whom.  It does not know what a row
 stands for.
 
-Everything here rests on one observation: cut the scores into runs of 64
+Everything here rests on one observation: cut the scores into runs of 128
 contiguous columns; the k runs with the best maxima hold the k best columns.
 That stays true with ties when both are ordered by (score descending, index
 ascending): each run before the one that holds column c has a column before c.
@@ -13,9 +13,9 @@ import numpy as np
 
 from hypercube import scoring, tiles
 
-_GROUP = 64
+_GROUP = 128
 # Columns multiplied at a time; maxima are taken while they are in the cache.
-_BLOCK = 64 * _GROUP
+_BLOCK = 32 * _GROUP
 # Scores a thread holds at a time, and the rows that are enough to keep BLAS busy.
 _TILE_BYTES = 64 << 20
 _TILE_ROWS = 512

@@ -90,18 +90,20 @@ class _Rows:
             return self._unit[first:last]
         return self._unit.take(self._rows[first:last], axis=0)
 
-    def cosines(self, columns, vectors, kind=np.float32):
-        """Return the cosines of rows `columns`, (m, c), with m float64 vectors, computed in float64."""
+    def cosines(self, columns, vectors):
+        """Return the cosines of rows `columns`, (m, c), with v vectors for each of m questions, (m, v, d).
+
+        They are float64 and computed so: (m, v, c).
+        """
         unit = self._unit
         ids = columns if self._rows is None else self._rows[columns]
-        found = np.empty(columns.shape, kind)
+        found = np.empty((*vectors.shape[:2], columns.shape[1]))
         some = max(1, _REFINED_BYTES // (8 * columns.shape[1] * unit.shape[1]))
         for start in range(0, len(columns), some):
             part = slice(start, start + some)
             near = unit[ids[part]].astype(np.float64)
-            scores = np.matmul(near, vectors[part].astype(np.float64)[:, :, None])[:, :, 0]
-            found[part] = np.clip(scores, -1.0, 1.0)
-        return found
+            np.matmul(vectors[part].astype(np.float64), near.transpose(0, 2, 1), out=found[part])
+        return np.clip(found, -1.0, 1.0, out=found)
 
 
 class Products:
@@ -128,7 +130,7 @@ class Products:
 
     def refine(self, questions, columns):
         """Return the scores of rows `columns`, (m, c), for m questions: float32, from float64."""
-        return self._rows.cosines(columns, self._queries[questions])
+        return self._rows.cosines(columns, self._queries[questions, None])[:, 0].astype(np.float32)
 
 
 class Quotients:
@@ -187,8 +189,6 @@ class Quotients:
 
     def refine(self, questions, columns):
         """As for `Products`."""
-        a, b, c = (
-            self._rows.cosines(columns, self._words[self._questions[questions, side]], np.float64)
-            for side in range(3)
-        )
+        near = self._rows.cosines(columns, self._words[self._questions[questions]])
+        a, b, c = (near[:, side] for side in range(3))
         return ((b + 1) / 2 * ((c + 1) / 2) / ((a + 1) / 2 + float(_EPSILON))).astype(np.float32)
