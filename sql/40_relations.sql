@@ -104,6 +104,29 @@ END
 $$;
 
 
+CREATE FUNCTION hypercube._any_neighbors(
+        query text, k integer, model text,
+        label_like text, kinds hypercube.token_kind[], letters_only boolean,
+        exclude_variants boolean, minimum_score double precision, approximate boolean)
+    RETURNS SETOF hypercube.answer
+    ROWS 10
+    LANGUAGE plpgsql
+    STABLE
+    PARALLEL UNSAFE
+    SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    chosen hypercube.model;
+BEGIN
+    PERFORM hypercube._check_question(query, k);
+    chosen := hypercube._find_model(model);
+    RETURN QUERY SELECT * FROM hypercube._token_neighbors(
+        chosen, query, hypercube._find_token(chosen.id, query), k,
+        label_like, kinds, letters_only, exclude_variants, minimum_score, approximate);
+END
+$$;
+
+
 CREATE FUNCTION hypercube.semantic_neighbors(
         query text, k integer DEFAULT 10, model text DEFAULT NULL,
         label_like text DEFAULT NULL, kinds hypercube.token_kind[] DEFAULT NULL, letters_only boolean DEFAULT false,
@@ -117,8 +140,6 @@ CREATE FUNCTION hypercube.semantic_neighbors(
     SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-    chosen hypercube.model;
-    token integer;
     wanted text := coalesce(model, nullif(current_setting('hypercube.model', true), ''));
 BEGIN
     -- What most questions are: a word of a model, and its stored neighbours, in one statement.
@@ -150,11 +171,8 @@ BEGIN
         END IF;
     END IF;
 
-    PERFORM hypercube._check_question(query, k);
-    chosen := hypercube._find_model(model);
-    token := hypercube._find_token(chosen.id, query);
-    RETURN QUERY SELECT * FROM hypercube._token_neighbors(
-        chosen, query, token, k, label_like, kinds, letters_only, exclude_variants, minimum_score, approximate);
+    RETURN QUERY SELECT * FROM hypercube._any_neighbors(
+        query, k, model, label_like, kinds, letters_only, exclude_variants, minimum_score, approximate);
 END
 $$;
 

@@ -25,6 +25,8 @@ _REFINED = 4096
 # Scores that differ by less may be in another order than their float32 products.
 _DOUBT = np.float32(4e-6)
 _LEAST = np.finfo(np.float32).min
+_PLACES = np.arange(_GROUP)
+_FEW = 4096
 # Products of one call of BLAS, between two looks at the stop sign (about 50 ms).
 _BLOCK_PRODUCTS = 2 << 30
 _SLICE_BYTES = 8 << 20
@@ -281,27 +283,35 @@ def top_k(scores, k, refine, excluded=()):
     scores : float32 ndarray
         The refined scores of these entries.
     """
+    # A scan has emptied the caches: few steps count for more than short ones.
     n, groups = len(scores), -(-len(scores) // _GROUP)
-    scores[np.asarray(excluded, np.intp)] = -np.inf
+    for index in excluded:
+        scores[index] = -np.inf
     k = min(k, n)
     if k <= 0:
         return np.empty(0, np.int64), np.empty(0, np.float32)
-    columns = np.arange(n)
+    first = np.arange(0, n, _GROUP)
+    columns = None
     if k < groups:
         # The k-th best maximum is at most the k-th best score, so no other group holds one that counts.
-        best = np.maximum.reduceat(scores, np.arange(0, n, _GROUP))
-        near = np.flatnonzero(best >= np.partition(best, groups - k)[groups - k] - _DOUBT)
-        columns = (near[:, None] * _GROUP + np.arange(_GROUP)).ravel()
-        columns = columns[: np.searchsorted(columns, n)]
+        best = np.maximum.reduceat(scores, first)
+        near = first[best >= _nth(best, groups - k) - _DOUBT]
+        columns = (near[:, None] + _PLACES).ravel()
+        if near[-1] + _GROUP > n:
+            columns = columns[columns < n]
         scores = scores[columns]
-    bar = np.partition(scores, len(scores) - k)[len(scores) - k] - _DOUBT
-    kept = np.flatnonzero(scores >= max(bar, _LEAST))
-    columns = columns[kept]
+    bar = _nth(scores, len(scores) - k) - _DOUBT
+    kept = (scores >= max(bar, _LEAST)).nonzero()[0]
+    columns = kept if columns is None else columns[kept]
     values = np.empty(len(columns), np.float32)
     for start in range(0, len(columns), _REFINED):
         values[start : start + _REFINED] = refine(columns[start : start + _REFINED])
     order = np.lexsort((columns, -values))[:k]
     return columns[order], values[order]
+
+
+def _nth(values, place):
+    return (np.sort(values) if len(values) <= _FEW else np.partition(values, place))[place]
 
 
 def _refined(scored, first, score, best, k, stopping):
