@@ -124,7 +124,9 @@ COMMENT ON FUNCTION hypercube.rank_of(text, text, text)
 
 
 CREATE FUNCTION hypercube.closer_than(
-        a text, b text, k integer DEFAULT NULL, model text DEFAULT NULL)
+        a text, b text, k integer DEFAULT NULL, model text DEFAULT NULL,
+        label_like text DEFAULT NULL, kinds hypercube.token_kind[] DEFAULT NULL, letters_only boolean DEFAULT false,
+        exclude_variants boolean DEFAULT false, minimum_score double precision DEFAULT NULL)
     RETURNS SETOF hypercube.answer
     ROWS 100
     LANGUAGE plpython3u
@@ -133,10 +135,11 @@ CREATE FUNCTION hypercube.closer_than(
     SET search_path = pg_catalog, pg_temp
 AS $python$
 from hypercube import api
-return api.closer_than(a, b, k, model)
+return api.closer_than(a, b, k, model, label_like, kinds, letters_only, exclude_variants, minimum_score)
 $python$;
 
-COMMENT ON FUNCTION hypercube.closer_than(text, text, integer, text)
+COMMENT ON FUNCTION hypercube.closer_than(
+        text, text, integer, text, text, hypercube.token_kind[], boolean, boolean, double precision)
     IS 'the tokens nearer to word a than word b is, best first; all of them where k is null';
 
 

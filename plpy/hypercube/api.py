@@ -226,11 +226,12 @@ def rank_of(a, b, model):
 
 
 @entry
-def closer_than(a, b, k, model):
+def closer_than(a, b, k, model, label_like, kinds, letters_only, exclude_variants, minimum_score):
     """Rank the tokens nearer to one word than another is."""
     from hypercube import queries
 
-    return queries.closer_than(a, b, k, model)
+    ask = _ask(k, label_like, kinds, letters_only, exclude_variants, minimum_score)
+    return queries.closer_than(a, b, model, ask)
 
 
 @entry

@@ -136,7 +136,10 @@ def check_file(model):
     if found is None:
         return True, "no file, or one of another size: the next exact question makes it"
     rows = sorted({place * (n - 1) // _SAMPLE for place in range(_SAMPLE + 1)})
-    unit, _ = neighbors.unit_rows(read_rows(model, rows))
+    try:
+        unit, _ = neighbors.unit_rows(read_rows(model, rows))
+    except CorruptFile as refusal:
+        return False, str(refusal)
     wrong = np.flatnonzero(~(found.unit[rows] == unit).all(axis=1))
     if len(wrong):
         return False, f"row {rows[wrong[0]]} differs from the stored bytes: remove {path}"

@@ -260,7 +260,7 @@ def odd_one_out(asked, name):
 
 
 def _closer(a, b, name):
-    """Return the model, and the token ids and scores of what is nearer to a than b is, best first."""
+    """Return the model, its Matrix, and ids and scores of what is nearer to a than b is, best first."""
     import numpy as np
 
     from hypercube import scoring
@@ -285,25 +285,34 @@ def _closer(a, b, name):
     closer = (exact > bar) | ((exact == bar) & (ids < after))
     ids, exact = ids[closer], exact[closer]
     order = np.lexsort((ids, -exact))
-    return model, ids[order], exact[order]
+    return model, inputs.held, ids[order], exact[order]
 
 
 def rank_of(a, b, name):
     """Answer rank_of: the place of b among the neighbours of a, from 1."""
-    return len(_closer(a, b, name)[1]) + 1
+    return len(_closer(a, b, name)[2]) + 1
 
 
-def closer_than(a, b, k, name):
+def closer_than(a, b, name, ask):
     """Answer closer_than: the tokens nearer to a than b is, best first, all of them where k is None."""
+    import numpy as np
+
     from hypercube import catalog
 
-    model, ids, scores = _closer(a, b, name)
-    if k is not None:
-        ranking.check_k(k, model)
-    ids, scores = ids[:k].tolist(), scores[:k].tolist()
+    model, held, ids, scores = _closer(a, b, name)
+    ranking.check_ask(ask if ask.k is not None else ask._replace(k=1), model)
+    eligible = ranking.mask(model, ask, held.ineligible)
+    kept = np.ones(len(ids), bool) if eligible is None else eligible[ids]
+    if ask.minimum_score is not None:
+        kept &= scores >= np.float32(ask.minimum_score)
+    ids, scores = ids[kept].tolist(), scores[kept].tolist()
+    variants = _variants(ask, [a, b])
+    if not variants:
+        ids, scores = ids[: ask.k], scores[: ask.k]
     ranking.check_batch(len(ids), model)
     found = zip(ids, catalog.labels(model["id"], ids), scores, strict=True)
-    return ranking.answers(model, list(found), True)
+    found = [row for row in found if not variants or ranking.variant(row[1]) not in variants]
+    return ranking.answers(model, found[: ask.k], True)
 
 
 def embedding(query, name):

@@ -70,6 +70,25 @@ def test_the_rows_that_qualify_come_in_their_order(db, everything, call, filters
         np.testing.assert_allclose([row[1] for row in rows], [row[1] for row in expected[:k]], atol=1e-6)
 
 
+def test_filters_hold_for_what_is_closer(db):
+    every = db.execute("SELECT label, score FROM hypercube.closer_than('king', 'whale')").fetchall()
+    kinds = dict(
+        db.execute("SELECT label, kind FROM hypercube.token_overview WHERE model = 'minilm'").fetchall()
+    )
+    assert len(every) > 300
+    for filters, qualifies in (
+        ("label_like => 'q%'", lambda label, score: label.startswith("q")),
+        ("kinds => '{continuation}'", lambda label, score: kinds[label] == "continuation"),
+        ("letters_only => true", lambda label, score: label.isalpha()),
+        ("minimum_score => 0.3", lambda label, score: score >= 0.3),
+        ("exclude_variants => true", lambda label, score: label.removeprefix("##") not in ("king", "whale")),
+    ):
+        for k in ("NULL", 7):
+            call = f"closer_than('king', 'whale', {k}, {filters})"
+            found = db.execute(f"SELECT label, score FROM hypercube.{call}").fetchall()
+            assert found == [row for row in every if qualifies(*row)][: None if k == "NULL" else k]
+
+
 def test_filters_hold_in_batches_too(db):
     for filters in (
         "kinds => '{continuation}'",
@@ -189,7 +208,10 @@ def test_a_filter_that_means_nothing_is_refused(db, filters, problem):
     for call in (
         "semantic_neighbors('king', {filters})", "most_similar('{{king}}', {filters})",
         "analogy('man', 'king', 'woman', {filters})", "midpoint('man', 'king', {filters})",
+        "closer_than('man', 'king', {filters})",
     ):  # fmt: skip
+        if "approximate" in filters and "closer" in call:
+            continue
         with pytest.raises(psycopg.errors.InvalidParameterValue, match=problem) as refusal:
             db.execute("SELECT * FROM hypercube." + call.format(filters=filters))
         assert refusal.value.diag.message_hint

@@ -6,6 +6,7 @@ import pytest
 from safetensors.numpy import load_file
 
 from rows import MODELS
+from small_models import vectors, write_model
 
 
 @pytest.fixture(scope="module")
@@ -287,3 +288,26 @@ def test_a_cancelled_first_question_leaves_the_session_usable(server, loaded):
         assert db.execute("SELECT label FROM hypercube.analogy('man', 'king', 'woman', 1)").fetchone() == (
             "queen",
         )
+
+
+@pytest.mark.parametrize("why", ["no usable token embedding", "without its bytes"])
+def test_a_model_that_cannot_be_asked_refuses_every_question(own, sources, why):
+    table = vectors(40)
+    if "usable" in why:
+        table[:] = np.nan
+    source = write_model(sources / "m", table)
+    own.execute(
+        "SELECT hypercube.ingest(%s, 'm', store => %s)", (source, "none" if "bytes" in why else "all")
+    )
+    for call in (
+        "semantic_neighbors('waab', 30)", "nearest('{1,2}')", "most_similar('{waab}')",
+        "midpoint('waab', 'waac')", "analogy('waab', 'waac', 'waad')", "similarity('waab', 'waac')",
+        "similarity('{waab}'::text[], '{waac}')",
+        "rank_of('waab', 'waac')", "closer_than('waab', 'waac')", "odd_one_out('{waab,waac,waad}')",
+        "rank_by_centrality('{waab}')", "centroid('{waab}')", "embedding('waab')", "warm()",
+        "analogies('{{waab,waac,waad}}')", "nearest_batch('{{1,2}}'::real[])", "neighbor_join('m', 'm')",
+        "evaluate_analogies('waab waac waad waae')", "evaluate_similarity('waab waac 1')",
+    ):  # fmt: skip
+        with pytest.raises(psycopg.errors.ObjectNotInPrerequisiteState, match=why) as refusal:
+            own.execute(f"SELECT * FROM hypercube.{call}")
+        assert refusal.value.diag.message_hint
