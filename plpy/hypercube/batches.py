@@ -311,7 +311,7 @@ def neighbor_join(name_a, name_b, source_like, ask):
             hint="Only vectors of one space can be compared; consensus_neighbors goes by labels.",
         )
     of_source = ask._replace(label_like=source_like)
-    ranking.check_ask(of_source, sources)
+    ranking.check_ask(of_source, sources, "source_like")
     left, right = embeddings.load_matrix(sources), embeddings.load_matrix(targets)
     asked = ranking.mask(sources, of_source, left.ineligible)
     asking = np.arange(len(left.unit)) if asked is None else np.flatnonzero(asked)

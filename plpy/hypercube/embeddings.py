@@ -142,7 +142,10 @@ def check_file(model):
         return False, str(refusal)
     wrong = np.flatnonzero(~(found.unit[rows] == unit).all(axis=1))
     if len(wrong):
-        return False, f"row {rows[wrong[0]]} differs from the stored bytes: remove {path}"
+        return (
+            False,
+            f"row {rows[wrong[0]]} differs from the stored bytes: remove {matrix.shown(os.path.split(path))}",
+        )
     return True, f"{n} x {d}, {len(rows)} rows computed again"
 
 

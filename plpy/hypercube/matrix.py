@@ -73,7 +73,7 @@ def open_mapped(path, rows, columns):
         # A symbolic link is not followed: what is put in its place is a file.
         if problem.errno in (errno.ENOENT, errno.ELOOP):
             return None
-        raise NotWritten(_shown(os.path.split(path)), problem) from None
+        raise NotWritten(shown(os.path.split(path)), problem) from None
     try:
         found = os.fstat(descriptor)
         if not stat.S_ISREG(found.st_mode) or found.st_size != rows * columns * 4:
@@ -118,10 +118,10 @@ def build(folder, name, size, blocks, *, step):
     except OSError as problem:
         if problem.errno is None:
             raise
-        raise NotWritten(_shown((folder, name)), problem) from None
+        raise NotWritten(shown((folder, name)), problem) from None
 
 
-def _shown(path):
+def shown(path):
     """Return the path of a file as it is told: from the data directory, whose place is nobody's business."""
     folder, name = path
     return os.path.join(FOLDER, os.path.basename(folder), name)

@@ -40,16 +40,16 @@ def check_k(k, model):
         )
 
 
-def check_ask(ask, model):
-    """Refuse a k or a filter that means nothing."""
+def check_ask(ask, model, pattern="label_like"):
+    """Refuse a k or a filter that means nothing; `pattern` is what the user calls the one of labels."""
     check_k(ask.k, model)
     for name in ("letters_only", "exclude_variants", "approximate"):
         if getattr(ask, name) is None:
             raise InvalidArgument(f"{name} must not be null", hint="Give true or false.")
-    pattern = ask.label_like or ""
-    if (len(pattern) - len(pattern.rstrip("\\"))) % 2:
+    like = ask.label_like or ""
+    if (len(like) - len(like.rstrip("\\"))) % 2:
         raise InvalidArgument(
-            "label_like ends with an escape character", hint="Double the backslash, or leave it out."
+            f"{pattern} ends with an escape character", hint="Double the backslash, or leave it out."
         )
     if ask.kinds is not None and not all(isinstance(kind, str) for kind in ask.kinds if kind is not None):
         raise InvalidArgument("kinds is an array in an array", hint="For example kinds => '{word}'.")

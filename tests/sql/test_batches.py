@@ -159,7 +159,7 @@ class TestBadInput:
             ("nearest_batch('abc'::bytea)", "22023", "3 bytes are not vectors"),
             ("analogies('{{man,king,woman}}', label_like => 'a\\')", "22023", "escape"),
             ("neighbor_join('minilm', 'minilm', minimum_score => 'NaN')", "22023", "NaN"),
-            ("neighbor_join('minilm', 'minilm', source_like => 'a\\')", "22023", "escape"),
+            ("neighbor_join('minilm', 'minilm', source_like => 'a\\')", "22023", "source_like ends"),
             ("analogies('{{man,king,woman}}', skip_unknown => NULL)", "22023", "skip_unknown must not"),
             ("evaluate_similarity('a b 1', in_pieces => NULL)", "22023", "in_pieces must not"),
             ("evaluate_analogies(ARRAY[['a b c d'],['e f g h']])", "22023", "null or an array"),
