@@ -287,6 +287,19 @@ class TestMemory:
         assert most < 60 << 20, f"{most >> 20} MiB"
 
 
+def test_a_session_has_one_thread_after_every_kind_of_question(server, loaded):
+    """BLAS would start one for each core, in each of many sessions."""
+    with server.connect(dbname="loaded", autocommit=True) as db:
+        db.execute("SET hypercube.model = 'minilm'")
+        for call in (
+            "analogy('man', 'king', 'woman')", "analogies('{{man,king,woman},{france,paris,germany}}')",
+            "nearest(hypercube.embedding('whale'))", "similarity('king', 'queen')",
+        ):  # fmt: skip
+            db.execute(f"SELECT * FROM hypercube.{call}")
+            status = Path(f"/proc/{db.info.backend_pid}/status").read_text()
+            assert re.search(r"^Threads:\s+1$", status, re.MULTILINE), call
+
+
 class TestCopies:
     """The folder is left out of copies of the cluster, and made again where one is started."""
 
