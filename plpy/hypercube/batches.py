@@ -194,7 +194,7 @@ def _without_variants(model, ask, variants, search):
     """Return a Batch in which no answer is a surface variant of its question's words."""
     import numpy as np
 
-    n, count = model["vocabulary_size"], ask.k + 16
+    n, count = model["vocabulary_size"], ask.k + ranking.SPARE
     while True:
         found, scores = search(count)
         if ask.minimum_score is not None:

@@ -10,7 +10,7 @@ _DEFAULT_K = 1000
 _DEFAULT_BATCH = 500_000
 _KEPT_MASKS = 8
 # Variants of a word in a vocabulary: capitals, continuations, markers; asked for beyond k at first.
-_SPARE = 16
+SPARE = 16
 _masks = OrderedDict()
 
 
@@ -138,7 +138,7 @@ def best(model, scores, refine, ask, eligible, *, excluded, variants=frozenset()
 
 def _without_variants(model, search, k, variants):
     """Ask ``search(count)`` for more until k of them are no variants, or there are no more."""
-    count = k + _SPARE if variants else k
+    count = k + SPARE if variants else k
     while True:
         ids, values = search(count)
         labels = catalog.labels(model["id"], ids)
@@ -186,7 +186,7 @@ def _approximate(model, vector, refine, ask, eligible, excluded, variants):
 
     index = hnsw.require_index(model)
     least = -np.inf if ask.minimum_score is None else float(np.float32(ask.minimum_score))
-    count = ask.k + len(excluded) + (_SPARE if variants else 0)
+    count = ask.k + len(excluded) + (SPARE if variants else 0)
     while True:
         near = hnsw.search(index, vector, min(count, hnsw.REACH))
         scored = sorted(zip((-refine(near)).tolist(), near, strict=True))
