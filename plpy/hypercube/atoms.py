@@ -131,7 +131,9 @@ def _placed(places):
     column, height = (table[(layer & 1) * _LAYER + cell] for table in layers)
     a, b, c, d = (part[square * _SIDE**2 + column] for part in base)
     cosine, sine = (part[layer * _CUBE + height] for part in circle)
-    return np.stack((a * cosine - b * sine, a * sine + b * cosine, c * cosine - d * sine, c * sine + d * cosine))
+    return np.stack(
+        (a * cosine - b * sine, a * sine + b * cosine, c * cosine - d * sine, c * sine + d * cosine)
+    )
 
 
 @lru_cache(maxsize=1)
@@ -223,10 +225,12 @@ def _times(points, number):
 
 def _overlap(points, to):
     """Return the numbers that move points along their circles as near to another as possible."""
+    import numpy as np
+
     (a, b, c, d), (e, f, g, h) = points, to
     real = (a * e + b * f) + (c * g + d * h)
     imaginary = (a * f - b * e) + (c * h - d * g)
-    length = (real * real + imaginary * imaginary) ** 0.5
+    length = np.sqrt(real * real + imaginary * imaginary)
     return real / length, imaginary / length
 
 

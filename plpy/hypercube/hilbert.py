@@ -3,6 +3,8 @@
 Owns the curve and its bytes.  It does not know what a point stands for.
 """
 
+from functools import lru_cache
+
 import numpy as np
 
 from hypercube.errors import InvalidArgument
@@ -10,6 +12,10 @@ from hypercube.errors import InvalidArgument
 _AXES = 4
 _BITS = 32
 _CELLS = 2.0**_BITS
+# Points at a time; what belongs to them stays in the cache.
+_BLOCK = 1 << 14
+# Cells of one size that the search for ranges cuts further, for each range and at most.
+_CUT_EACH, _CUT_MOST = 4, 1 << 14
 
 # Moves the bits of a 16-bit number four places apart: shift left, keep these.
 _SPREAD = (
@@ -49,9 +55,11 @@ def hilbert_index(points):
     points = np.asarray(points, np.float64).reshape(-1, _AXES)
     if not np.isfinite(points).all():
         raise InvalidArgument("coordinates must be finite")
-    cells = np.floor((np.clip(points, -1.0, 1.0) + 1.0) * (_CELLS / 2.0))
-    high, low = _along(np.minimum(cells, _CELLS - 1.0).astype(np.uint32), _BITS)
-    data = np.column_stack((high, low)).astype(">u8").tobytes()
+    index = np.empty((len(points), 2), ">u8")
+    for start in range(0, len(points), _BLOCK):
+        block = slice(start, start + _BLOCK)
+        index[block, 0], index[block, 1] = _along(_cells(points[block]).astype(np.uint32), _BITS)
+    data = index.tobytes()
     return [data[start : start + 16] for start in range(0, len(data), 16)]
 
 
@@ -79,20 +87,167 @@ def hilbert_point(indices):
     return (cells + 0.5) / (_CELLS / 2.0) - 1.0
 
 
+def hilbert_ranges(low, high, limit):
+    """Return the parts of the Hilbert curve that a box lies in.
+
+    Parameters
+    ----------
+    low, high : array-like of shape (4,)
+        The corners of the box, both of them in it; clipped to [-1, 1] as points are.
+    limit : int
+        How many ranges there may be, at least 1.
+
+    Returns
+    -------
+    list of (bytes, bytes)
+        First and last index of each range, in order, with a gap between any two.  Every cell that
+        the box touches is in one of them.
+
+    Raises
+    ------
+    InvalidArgument
+        If a coordinate is not finite, `low` is above `high` in an axis, or `limit` is below 1.
+
+    Notes
+    -----
+    A cell of a coarser grid is a range of the index.  Those that the box cuts are cut
+    into 16, size by size, until there are more than can be told apart with `limit`
+    ranges; then the smallest gaps are closed, so no other choice of gaps is tighter.
+    """
+    corners = np.array([low, high], np.float64).reshape(2, _AXES)
+    if not np.isfinite(corners).all():
+        raise InvalidArgument("coordinates must be finite")
+    if (corners[0] > corners[1]).any():
+        raise InvalidArgument("the low corner of a box cannot be above the high one")
+    if limit < 1:
+        raise InvalidArgument(f"at least one range is needed, not {limit}")
+    low, high = _cells(corners).astype(np.int64)
+    return _joined(*_touched(low, high, min(_CUT_EACH * limit, _CUT_MOST)), limit)
+
+
+def cube_path(bits):
+    """Return the cells of a cube with 2^bits a side along a Hilbert curve through its three axes.
+
+    Returns
+    -------
+    int64 ndarray of shape (8^bits, 3)
+        From the corner (0, 0, 0) to the one at the other end of the first axis; every step goes
+        to a neighbour.
+    """
+    cells = np.indices((1 << bits,) * 3).reshape(3, -1)
+    axes = list(cells.astype(np.uint32))
+    _straighten(axes, bits)
+    index = np.zeros(len(axes[0]), np.int64)
+    for bit in range(bits - 1, -1, -1):
+        for axis in axes:
+            index = index << 1 | (axis >> np.uint32(bit) & np.uint32(1))
+    return cells.T[np.argsort(index)]
+
+
+def _cells(points):
+    """Return the cells of points as whole float64 numbers."""
+    cells = np.floor((np.clip(points, -1.0, 1.0) + 1.0) * (_CELLS / 2.0))
+    return np.minimum(cells, _CELLS - 1.0)
+
+
+def _touched(low, high, most):
+    """Return ranges that cover a box of cells, in no order, as upper and lower 64 bits of both their ends.
+
+    Each is a cell of some size that lies in the box, or one of the smallest looked at that it cuts; no
+    size has more than 16 times `most` of those.
+    """
+    orders, states = _orientations()
+    bits_of = orders[:, :, None] >> np.arange(_AXES - 1, -1, -1) & 1
+    corner, state = np.zeros((1, _AXES), np.int64), np.zeros(1, np.int64)
+    index = np.zeros((1, 2), np.uint64)
+    found = []
+    for bit in range(_BITS, -1, -1):
+        if bit < _BITS:
+            corner = (corner[:, None] + (bits_of[state] << bit)).reshape(-1, _AXES)
+            state = states[state].reshape(-1)
+            # The upper half of the index holds the digits of the upper 16 bits.
+            digits = np.arange(16, dtype=np.uint64) << np.uint64(bit % 16 * 4)
+            index = np.repeat(index, 16, axis=0)
+            index[:, bit < 16] |= np.tile(digits, len(index) // 16)
+        end = corner + ((1 << bit) - 1)
+        touched = ((corner <= high) & (end >= low)).all(axis=1)
+        inside = ((corner >= low) & (end <= high)).all(axis=1)
+        cut = touched & ~inside
+        enough = np.count_nonzero(cut) > most
+        chosen = touched if enough else inside
+        rest = (1 << 4 * bit) - 1
+        last = index[chosen] | np.array([rest >> 64, rest & (1 << 64) - 1], np.uint64)
+        found.append(np.hstack((index[chosen], last)))
+        if enough or not cut.any():
+            break
+        corner, state, index = corner[cut], state[cut], index[cut]
+    return np.concatenate(found).T
+
+
+def _joined(high, low, last_high, last_low, limit):
+    """Return ranges as pairs of bytes, in order; what is adjacent, and the smallest gaps, are closed."""
+    order = np.lexsort((low, high))
+    high, low, last_high, last_low = (part[order] for part in (high, low, last_high, last_low))
+    # In units of the index; how many places lie between, which is exact enough to choose by.
+    gaps = (high[1:] - last_high[:-1]) * 2.0**64 + (low[1:].astype(np.float64) - last_low[:-1])
+    adjacent = (last_low[:-1] + np.uint64(1) == low[1:]) & (
+        last_high[:-1] + (last_low[:-1] == np.uint64(2**64 - 1)) == high[1:]
+    )
+    kept = np.flatnonzero(~adjacent)
+    kept = np.sort(kept[np.argsort(-gaps[kept], kind="stable")[: limit - 1]])
+    begins, ends = np.append(0, kept + 1), np.append(kept, len(high) - 1)
+    first = np.column_stack((high[begins], low[begins])).astype(">u8").tobytes()
+    last = np.column_stack((last_high[ends], last_low[ends])).astype(">u8").tobytes()
+    return [(first[at : at + 16], last[at : at + 16]) for at in range(0, len(first), 16)]
+
+
+@lru_cache(maxsize=1)
+def _orientations():
+    """Return the order of the 16 parts of a cell for each way in which the curve passes, and their ways.
+
+    Returns
+    -------
+    orders : int64 ndarray of shape (ways, 16)
+        Parts along the curve, as numbers with a bit for each axis, the first axis foremost.
+    states : int64 ndarray of shape (ways, 16)
+        The ways of those parts; the whole cube is passed in way 0.
+    """
+    cells = np.indices((4,) * _AXES).reshape(_AXES, -1).T
+    path = cells[np.argsort(_along(cells, 2)[1])].reshape(16, 16, _AXES)
+    weights = 1 << np.arange(_AXES - 1, -1, -1)
+    root = (path[:, 0] >> 1) @ weights
+    # How each part's own path comes out of the root's: a map of its parts to their places.
+    turns = np.empty((16, 16), np.int64)
+    turns[:, root] = (path & 1) @ weights
+    ways, number, states = [tuple(range(16))], {tuple(range(16)): 0}, []
+    while len(states) < len(ways):
+        parts = [tuple(np.array(ways[len(states)])[turn].tolist()) for turn in turns]
+        for part in parts:
+            if number.setdefault(part, len(ways)) == len(ways):
+                ways.append(part)
+        states.append([number[part] for part in parts])
+    return np.array(ways)[:, root], np.array(states)
+
+
 def _along(cells, bits):
     """Return the upper and lower 64 bits of the index of cells of a grid of 2^bits a side."""
     axes = [column.copy() for column in cells.astype(np.uint32).T]
+    _straighten(axes, bits)
+    return _interleaved(axes, 16), _interleaved(axes, 0)
+
+
+def _straighten(axes, bits):
+    """Turn coordinates into the bits of the index, in place, for any number of axes."""
     for bit in range(bits - 1, 0, -1):
         for axis in axes:
             _turn(axes[0], axis, bit)
-    for i in range(1, _AXES):
+    for i in range(1, len(axes)):
         axes[i] ^= axes[i - 1]
     flip = np.zeros_like(axes[0])
     for bit in range(bits - 1, 0, -1):
         flip ^= _set(axes[-1], bit) & np.uint32((1 << bit) - 1)
     for axis in axes:
         axis ^= flip
-    return _interleaved(axes, 16), _interleaved(axes, 0)
 
 
 def _across(high, low, bits):
