@@ -43,9 +43,10 @@ def positions():
     if counts.sum() != CHARACTERS:
         raise _corrupt("order", f"it has {counts.sum()} characters")
     found = np.full(CODEPOINTS, -1, np.int32)
+    places = np.arange(CHARACTERS, dtype=np.int32)
     # Within a run code point and place grow together.
-    began = np.cumsum(counts) - counts
-    found[np.repeat(firsts - began, counts) + np.arange(CHARACTERS)] = np.arange(CHARACTERS, dtype=np.int32)
+    ahead = firsts + counts - np.cumsum(counts)
+    found[np.repeat(ahead.astype(np.int32), counts) + places] = places
     if (found < 0).sum() != len(SURROGATES) or (found[SURROGATES.start : SURROGATES.stop] >= 0).any():
         raise _corrupt("order", "it does not have every character once")
     return _kept(found)
@@ -92,8 +93,9 @@ def _ranges(section):
         lines = [line for line in text.split("\n") if line[:1] != "#"]
         begin = lines.index(section) + 1
         words = " ".join(lines[begin : lines.index("", begin)]).split(" ")
-        firsts = np.array([int(word.partition("-")[0], 16) for word in words], np.int64)
-        lasts = np.array([int(word.rpartition("-")[2], 16) for word in words], np.int64)
+        parts = [word.partition("-") for word in words]
+        firsts = np.array([int(first, 16) for first, _, _ in parts], np.int64)
+        lasts = np.array([int(last if dash else first, 16) for first, dash, last in parts], np.int64)
     except (ValueError, OverflowError):
         raise _corrupt(section, "it cannot be read") from None
     if (firsts < 0).any() or (lasts < firsts).any() or (lasts >= CODEPOINTS).any():

@@ -14,8 +14,8 @@ _BITS = 32
 _CELLS = 2.0**_BITS
 # Points at a time; what belongs to them stays in the cache.
 _BLOCK = 1 << 14
-# Cells of one size that the search for ranges cuts further, for each range and at most.
-_CUT_EACH, _CUT_MOST = 4, 1 << 14
+# Cells of one size that the search for ranges cuts further: for each range, and at least and at most.
+_CUT_EACH, _CUT_LEAST, _CUT_MOST = 8, 256, 1 << 13
 
 # Moves the bits of a 16-bit number four places apart: shift left, keep these.
 _SPREAD = (
@@ -111,8 +111,8 @@ def hilbert_ranges(low, high, limit):
     Notes
     -----
     A cell of a coarser grid is a range of the index.  Those that the box cuts are cut
-    into 16, size by size, until there are more than can be told apart with `limit`
-    ranges; then the smallest gaps are closed, so no other choice of gaps is tighter.
+    into 16, size by size, until there are many more than `limit`; then the smallest
+    gaps are closed.  No other choice among the gaps between those cells is tighter.
     """
     corners = np.array([low, high], np.float64).reshape(2, _AXES)
     if not np.isfinite(corners).all():
@@ -122,7 +122,8 @@ def hilbert_ranges(low, high, limit):
     if limit < 1:
         raise InvalidArgument(f"at least one range is needed, not {limit}")
     low, high = _cells(corners).astype(np.int64)
-    return _joined(*_touched(low, high, min(_CUT_EACH * limit, _CUT_MOST)), limit)
+    most = min(max(_CUT_LEAST, _CUT_EACH * limit), _CUT_MOST)
+    return _joined(*_touched(low, high, most), limit)
 
 
 def cube_path(bits):
@@ -168,7 +169,7 @@ def _touched(low, high, most):
             # The upper half of the index holds the digits of the upper 16 bits.
             digits = np.arange(16, dtype=np.uint64) << np.uint64(bit % 16 * 4)
             index = np.repeat(index, 16, axis=0)
-            index[:, bit < 16] |= np.tile(digits, len(index) // 16)
+            index[:, int(bit < 16)] |= np.tile(digits, len(index) // 16)
         end = corner + ((1 << bit) - 1)
         touched = ((corner <= high) & (end >= low)).all(axis=1)
         inside = ((corner >= low) & (end <= high)).all(axis=1)
