@@ -250,7 +250,7 @@ def _store_vocabulary(plan, model_id, usable, step):
         points = atoms.atom_points(spelled.atoms)
         bulk.store_atoms(
             spelled.atoms,
-            [atoms.atom_digest(one) for one in spelled.atoms],
+            atoms.atom_digests(spelled.atoms),
             points,
             hilbert.hilbert_index(points),
         )
