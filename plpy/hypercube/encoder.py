@@ -20,7 +20,7 @@ from hypercube.errors import InvalidArgument, NotSupported
 _TOKENS = 1024
 _WIDE_VALUES = 1 << 22
 # Values of a block that several passes go over, so that they find it in the cache.
-_BLOCK = 1 << 14
+_BLOCK = 1 << 16
 _SCORES = 1 << 18
 # Scores that stay below have an exponential that neither overflows nor vanishes, summed up or alone.
 _SAFE_SCORE = 60.0
@@ -82,7 +82,9 @@ class Encoder:
 
     def __init__(self, architecture, flat):
         if flat.shape != (architecture.size,) or flat.dtype != np.float32:
-            raise InvalidArgument(f"an encoder of {architecture.size} float32 values cannot be made of others")
+            raise InvalidArgument(
+                f"an encoder of {architecture.size} float32 values cannot be made of others"
+            )
         self.architecture = architecture
         hidden, wide = architecture.hidden, architecture.wide
         square, vector = (hidden, hidden), (hidden,)
@@ -186,7 +188,6 @@ class Encoder:
         step(0.2)
         queries = projected[:, : kind.hidden]
         queries += layer.query_bias
-        queries *= work.scale
         seen = work.seen[: len(x)]
         for run in runs:
             shape = (run.texts, run.length, 3, kind.heads, -1)
@@ -236,7 +237,7 @@ class Encoder:
         }
         vectors = np.concatenate([pooled[name]() for name in self.architecture.pooling], axis=1)
         if self.architecture.normalised:
-            length = np.sqrt(np.einsum("ij,ij->i", vectors, vectors))
+            length = np.sqrt(np.vecdot(vectors, vectors))
             vectors /= np.maximum(length, _LEAST_LENGTH)[:, None]
         if not np.isfinite(vectors).all():
             raise NotSupported("the weights of the model give vectors that are not finite")
@@ -311,7 +312,7 @@ def _normalise(x, norm, epsilon, average):
     """Normalise rows in place, and scale and shift what they become."""
     weight, bias = norm
     x -= (x @ average)[:, None]
-    variance = np.einsum("ij,ij->i", x, x)
+    variance = np.vecdot(x, x)
     variance /= np.float32(x.shape[1])
     variance += np.float32(epsilon)
     x /= np.sqrt(variance)[:, None]
@@ -334,6 +335,7 @@ def _attention(query, keys, value, out, work, step):
             shape = (*asked.shape[:3], length)
             scores = work.scores[: math.prod(shape)].reshape(shape)
             np.matmul(asked, keys[part], out=scores)
+            scores *= work.scale
             _softmax(scores.reshape(-1, length), work.ones[:length])
             np.matmul(scores, value[part], out=out[part, :, start : start + rows])
             step()
@@ -351,9 +353,9 @@ def _softmax(scores, ones):
 def _gelu(x, t, p):
     """Replace x by x Phi(x), with an error below 1e-6; t and p are scratch of its shape.
 
-    x Phi(x) = max(x, 0) - |x| Phi(-|x|), and log Phi(-t) is close to a polynomial where t Phi(-t) is not
-    small: fitted so that the largest error of t Phi(-t), 4.4e-7, is as small as it gets.  It falls for all
-    t >= 0, so nothing overflows.
+    The logarithm of Phi(-t) is close to a polynomial: fitted so that the largest error of t Phi(-t),
+    4.4e-7, is as small as it gets.  It falls for all t >= 0, so its exponential does not overflow.  With
+    q = x Phi(-|x|) the result is x - q above 0 and q below, each time the larger one of the two.
     """
     np.abs(x, out=t)
     np.multiply(t, _TAIL[0], out=p)
@@ -362,9 +364,9 @@ def _gelu(x, t, p):
         p *= t
     p += _TAIL[-1]
     np.exp(p, out=p)
-    p *= t
-    np.maximum(x, _ZERO, out=x)
+    p *= x
     x -= p
+    np.maximum(x, p, out=x)
 
 
 def _gelu_tanh(x, t, p):
