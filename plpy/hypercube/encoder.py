@@ -268,18 +268,20 @@ def _views(flat, shapes):
         start += size
 
 
-def _layer(
-    projection, biases, output, output_bias, weight, bias, inner, inner_bias, outer, outer_bias, *outer_norm
-):
-    """Return the Layer of views.
+def _layer(projection, biases, output, output_bias, *others):
+    """Return the layer that some views are of.
 
     The bias of the keys adds the same to all scores of a query, and their softmax stays as it is without.
     That of the values is added to every mean of values, so it goes through the output product once for all.
     """
+    weight, bias, inner, inner_bias, outer, outer_bias, *norm = others
     query_bias, _, value_bias = biases
-    output_bias = output_bias + output @ value_bias
+    with np.errstate(over="ignore", invalid="ignore"):
+        output_bias = output_bias + output @ value_bias
+    output_norm, outer_norm = (weight, bias), tuple(norm)
     return _Layer(
-        projection, query_bias, output, output_bias, (weight, bias), inner, inner_bias, outer, outer_bias, outer_norm
+        projection, query_bias, output, output_bias, output_norm, inner, inner_bias, outer, outer_bias,
+        outer_norm,
     )  # fmt: skip
 
 
