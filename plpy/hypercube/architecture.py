@@ -25,8 +25,10 @@ _FLAGS = {
     "pooling_mode_weightedmean_tokens": "weightedmean",
     "pooling_mode_lasttoken": "lasttoken",
 }
-# What the longest text may take: float32 values of one intermediate, 32 MiB.
+# What the longest text may take: float32 values of one intermediate, 32 MiB, and multiplications of one
+# product, about 0.1 s.  A BERT of the large size takes a quarter of each.
 _VALUES_LIMIT = 1 << 23
+_PRODUCT_LIMIT = 1 << 33
 _COUNT_LIMIT = 1 << 31
 _SHOWN = 60
 
@@ -112,6 +114,8 @@ def _read(config, modules, pooling, sentence, shapes):
         raise _Unfit("a text of one token has no room for words")
     if longest * max(wide, 3 * hidden) > _VALUES_LIMIT:
         raise _Unfit(f"texts of {longest} tokens would take too much memory")
+    if longest * max(wide, 3 * hidden) * hidden > _PRODUCT_LIMIT:
+        raise _Unfit(f"texts of {longest} tokens would take too long between two looks at a cancel")
     # Before names are made for every layer: a tensor has to be there for each.
     if layers > len(shapes):
         raise _Unfit(f"it would have {layers} layers, but has {len(shapes)} tensors")

@@ -16,9 +16,11 @@ import numpy as np
 
 from hypercube.errors import InvalidArgument, NotSupported
 
-# Tokens multiplied at a time: enough to keep BLAS busy.  Fewer where a layer is wide, for the memory.
+# Tokens multiplied at a time: enough to keep BLAS busy.  Fewer where a layer is wide, for the memory and
+# for the time between two calls of `step`.
 _TOKENS = 1024
 _WIDE_VALUES = 1 << 22
+_PRODUCTS = 1 << 32
 # Values of a block that several passes go over, so that they find it in the cache.
 _BLOCK = 1 << 16
 _SCORES = 1 << 18
@@ -134,7 +136,9 @@ class Encoder:
             raise InvalidArgument(f"a text must have between 1 and {kind.longest} tokens")
         found = np.empty((len(texts), kind.dimension), np.float32)
         order = np.argsort(lengths, kind="stable")
-        batches = _batches(lengths[order], max(1, min(_TOKENS, _WIDE_VALUES // kind.wide)))
+        widest = max(kind.wide, 3 * kind.hidden)
+        most = max(1, min(_TOKENS, _WIDE_VALUES // widest, _PRODUCTS // (widest * kind.hidden)))
+        batches = _batches(lengths[order], most)
         work = _Workspace(kind, max((int(lengths[order[part]].sum()) for part in batches), default=0))
         done, total = 0, lengths.sum()
         # A model may hold any values; what comes of them is looked at in the end.

@@ -181,6 +181,7 @@ def test_texts_are_lowered_where_the_files_say_so():
         ("config", {"num_attention_heads": 3}, "3 attention heads do not divide a hidden size of 8"),
         ("config", {"intermediate_size": 13}, "config.json tells [13, 8]"),
         ("config", {"intermediate_size": 2**30}, "too much memory"),
+        ("config", {"hidden_size": 2**15}, "too long between two looks"),
         ("config", {"vocab_size": 21}, "has the shape [20, 8], config.json tells [21, 8]"),
         ("config", {"type_vocab_size": -2}, "type_vocab_size is -2"),
         ("config", {"layer_norm_eps": float("nan")}, "layer_norm_eps is nan"),
