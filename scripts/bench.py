@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 from bench_batches import Words
 from bench_questions import measure_questions
+from bench_texts import measure_texts
 from bench_tools import (
     PeakMemory,
     Row,
@@ -187,6 +188,8 @@ def measure(full):
             say("ingest")
             yield from measure_ingest(server, product)
             yield from measure_wordllama(server)
+            say("texts")
+            yield from measure_texts(server)
             say("questions")
             yield from measure_questions(server, exact, Words(read_pieces(server), unit), folder, full)
         finally:

@@ -1,4 +1,4 @@
--- Sent by scripts/demo, which sets :models (a folder) and :installed (whether the extension is there).
+-- Sent by scripts/demo, which sets :models and :book (folders) and :installed (whether the extension is there).
 \set ECHO queries
 \if :installed
 \else
@@ -41,5 +41,30 @@ CROSS JOIN LATERAL hypercube.semantic_neighbors(w.word, 2) AS n;
 SELECT * FROM hypercube.spatial_neighbors('whale', 5);
 
 SELECT count(*) FROM hypercube.relation;
+
+\set ECHO none
+SELECT count(*) = 0 AS to_store FROM hypercube.document \gset
+\if :to_store
+\set chapters `awk 'BEGIN { print "[" } NR > 1 { print "," } 1; END { print "]" }' :'book'/*.json`
+CREATE TEMPORARY TABLE chapter AS
+SELECT (content ->> 'chapter')::integer AS number, content ->> 'title' AS title, content ->> 'text' AS body
+FROM jsonb_array_elements(:'chapters') AS content;
+\set ECHO queries
+SELECT sum(sentences) AS sentences, sum(tokens) AS tokens, max(seconds) AS seconds
+FROM hypercube.ingest_texts(
+    (SELECT array_agg('Moby-Dick, chapter ' || number ORDER BY number) FROM chapter),
+    (SELECT array_agg(body ORDER BY number) FROM chapter));
+\endif
+\set ECHO queries
+
+SELECT rank, score, document, left(text, 80) AS text FROM hypercube.search('a huge white sea creature', 5);
+
+SELECT rank, document, left(passage, 80) AS passage FROM hypercube.ask('why does Ahab hate the whale?');
+
+SELECT label, count, pmi FROM hypercube.continuations('white', 5);
+
+SELECT * FROM hypercube.tokenize('The harpooneers of Nantucket', 'minilm');
+
+SELECT label, path FROM hypercube.orthographic_neighbors('Nantuket', 3);
 
 SELECT * FROM hypercube.health();

@@ -185,6 +185,15 @@ COMMENT ON COLUMN hypercube.atom.hilbert
     IS '128-bit Hilbert index of the point, big-endian';
 
 
+CREATE TABLE hypercube.atom_map (
+    version integer NOT NULL,
+    CONSTRAINT atom_map_pkey PRIMARY KEY (version)
+);
+
+COMMENT ON TABLE hypercube.atom_map
+    IS 'by which version of the map the stored characters were placed: one row, as soon as there are any';
+
+
 CREATE TABLE hypercube.composition (
     id bytea NOT NULL,
     label text NOT NULL,
@@ -193,7 +202,9 @@ CREATE TABLE hypercube.composition (
     atom_count integer NOT NULL,
     centroid cube NOT NULL,
     hilbert bytea NOT NULL,
-    CONSTRAINT composition_pkey PRIMARY KEY (id)
+    children bytea NOT NULL,
+    CONSTRAINT composition_pkey PRIMARY KEY (id),
+    CONSTRAINT composition_children_length CHECK (octet_length(children) = 32 * child_count)
 );
 
 -- Labels are compared as a whole and may be long: a hash index holds any length.
@@ -201,19 +212,16 @@ CREATE INDEX composition_label_index ON hypercube.composition USING hash (label)
 
 COMMENT ON TABLE hypercube.composition
     IS 'texts as a Merkle DAG: a composition is named by the digest of its ordered children';
+COMMENT ON COLUMN hypercube.composition.id
+    IS 'BLAKE3 of the line "hypercube composition 1" and the children';
+COMMENT ON COLUMN hypercube.composition.label
+    IS 'the text of a word or sentence, the first 200 characters of what is made of sentences; U+2400 stands for the null character';
+COMMENT ON COLUMN hypercube.composition.depth
+    IS 'levels above the atoms: 1 for a word, 2 for a sentence of words, 3 for a text of sentences';
 COMMENT ON COLUMN hypercube.composition.centroid
-    IS 'mean of the points of its atoms';
-
-
-CREATE TABLE hypercube.composition_child (
-    composition_id bytea NOT NULL,
-    ordinal integer NOT NULL,
-    child_id bytea NOT NULL,
-    CONSTRAINT composition_child_pkey PRIMARY KEY (composition_id, ordinal)
-);
-
-COMMENT ON TABLE hypercube.composition_child
-    IS 'the ordered children of a composition: atoms or compositions';
+    IS 'mean of the points of its atoms; the origin where there are none';
+COMMENT ON COLUMN hypercube.composition.children
+    IS 'the 32-byte ids of the ordered children, one after the other: atoms or compositions';
 
 
 CREATE TABLE hypercube.token (
@@ -250,7 +258,10 @@ CREATE TABLE hypercube.relation_kind (
 );
 
 INSERT INTO hypercube.relation_kind (kind, name, description)
-VALUES ('E', 'embedding', 'similarity of embedding vectors: exact cosine nearest neighbours');
+VALUES
+    ('E', 'embedding', 'similarity of embedding vectors: exact cosine nearest neighbours'),
+    ('M', 'merge', 'two tokens that the tokenizer merges into a third'),
+    ('S', 'sequence', 'one token after another in the stored documents');
 
 COMMENT ON TABLE hypercube.relation_kind
     IS 'what the one-letter kinds of relations mean';
@@ -274,7 +285,7 @@ COMMENT ON TABLE hypercube.relation
 COMMENT ON COLUMN hypercube.relation.rank
     IS 'place of the target among the neighbours of the source, from 1';
 COMMENT ON COLUMN hypercube.relation.weight
-    IS 'for kind E the cosine of the two embedding vectors';
+    IS 'for kind E the cosine of the two embedding vectors, for M how early the merge is made (1 is the first), for S the pointwise mutual information in bits';
 
 
 CREATE TABLE hypercube.projection (
@@ -363,8 +374,8 @@ SELECT pg_catalog.pg_extension_config_dump('hypercube.tensor', '');
 SELECT pg_catalog.pg_extension_config_dump('hypercube.chunk', '');
 SELECT pg_catalog.pg_extension_config_dump('hypercube.tensor_chunk', '');
 SELECT pg_catalog.pg_extension_config_dump('hypercube.atom', '');
+SELECT pg_catalog.pg_extension_config_dump('hypercube.atom_map', '');
 SELECT pg_catalog.pg_extension_config_dump('hypercube.composition', '');
-SELECT pg_catalog.pg_extension_config_dump('hypercube.composition_child', '');
 SELECT pg_catalog.pg_extension_config_dump('hypercube.token', '');
 SELECT pg_catalog.pg_extension_config_dump('hypercube.relation', '');
 SELECT pg_catalog.pg_extension_config_dump('hypercube.projection', '');

@@ -95,6 +95,43 @@ BEGIN ATOMIC
     SELECT x."check", x.ok, x.detail FROM hypercube._matrix_health() AS x
 
     UNION ALL
+    SELECT 'documents', bool_and(x.ok) IS NOT FALSE, format('%s documents, %s sentences, a sample of %s rebuilt',
+        (SELECT count(*) FROM hypercube.document), (SELECT count(*) FROM hypercube.sentence), count(x.ok))
+        || coalesce(', damaged: ' || string_agg(x.name, ', ' ORDER BY x.name) FILTER (WHERE NOT x.ok), '')
+    FROM (
+        SELECT d.name, hypercube._document_is_whole(d.name) AS ok
+        FROM (SELECT name FROM hypercube.document ORDER BY digest LIMIT 20) AS d
+    ) AS x
+
+    UNION ALL
+    SELECT 'vectors of sentences', bool_and(v.wrong = 0) IS NOT FALSE,
+        coalesce(string_agg(format('%s: %s, of another length: %s', v.name, v.total, v.wrong), ', ' ORDER BY v.name), 'none')
+    FROM (
+        SELECT
+            m.name,
+            count(*) AS total,
+            count(*) FILTER (WHERE octet_length(x.vector) <> 4 * usual.numbers) AS wrong
+        FROM hypercube.model AS m
+        JOIN hypercube.sentence_vector AS x ON x.model_id = m.id
+        JOIN (
+            SELECT o.model_id, mode() WITHIN GROUP (ORDER BY octet_length(o.vector)) / 4 AS numbers
+            FROM hypercube.sentence_vector AS o
+            GROUP BY o.model_id
+        ) AS usual ON usual.model_id = m.id
+        GROUP BY m.name
+    ) AS v
+
+    UNION ALL
+    SELECT 'languages', count(*) FILTER (WHERE NOT l.known) = 0,
+        coalesce('not there, so their documents are not found by words: ' || string_agg(l.language, ', ') FILTER (WHERE NOT l.known),
+                 format('%s text search configurations of documents', count(*)))
+    FROM (
+        SELECT d.language, hypercube._config(d.language) IS NOT NULL AS known
+        FROM hypercube.document AS d
+        GROUP BY d.language
+    ) AS l
+
+    UNION ALL
     SELECT 'orphans', count(o.kind) = 0, coalesce(string_agg(o.kind, ', '), 'every row belongs to a model that exists')
     FROM (
         SELECT 'relations' AS kind WHERE EXISTS (
@@ -132,6 +169,25 @@ BEGIN ATOMIC
             SELECT FROM hypercube.token AS t
             WHERE t.composition_id IS NOT NULL
               AND NOT EXISTS (SELECT FROM hypercube.composition AS c WHERE c.id = t.composition_id))
+        UNION ALL
+        SELECT 'sentences' WHERE EXISTS (
+            SELECT FROM hypercube.sentence AS s
+            WHERE s.document_id NOT IN (SELECT d.id FROM hypercube.document AS d)
+               OR NOT EXISTS (SELECT FROM hypercube.composition AS c WHERE c.id = s.composition_id))
+        UNION ALL
+        SELECT 'compositions of documents' WHERE EXISTS (
+            SELECT FROM hypercube.document AS d
+            WHERE NOT EXISTS (SELECT FROM hypercube.composition AS c WHERE c.id = d.composition_id))
+        UNION ALL
+        SELECT 'words, tokens or vectors of sentences' WHERE EXISTS (
+            SELECT FROM hypercube.sentence_search AS x
+            WHERE NOT EXISTS (SELECT FROM hypercube.sentence AS s WHERE s.composition_id = x.composition_id)
+            UNION ALL
+            SELECT FROM hypercube.sentence_token AS x
+            WHERE NOT EXISTS (SELECT FROM hypercube.sentence AS s WHERE s.composition_id = x.composition_id)
+            UNION ALL
+            SELECT FROM hypercube.sentence_vector AS x
+            WHERE NOT EXISTS (SELECT FROM hypercube.sentence AS s WHERE s.composition_id = x.composition_id))
     ) AS o;
 END;
 

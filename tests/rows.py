@@ -6,7 +6,7 @@ from pathlib import Path
 MODELS = (Path(__file__).parents[1] / ".local" / "models").resolve()
 
 TABLES = (
-    "model", "model_file", "tensor", "chunk", "tensor_chunk", "atom", "composition", "composition_child",
+    "model", "model_file", "tensor", "chunk", "tensor_chunk", "atom", "composition",
     "token", "relation", "projection", "projection_metadata",
 )  # fmt: skip
 

@@ -52,7 +52,7 @@ def read_vocabulary(files, *, step=_silent, seconds=120, memory=2 << 30):
     StepMissing
         The child process cannot be started.
     HypercubeError
-        What `vocabulary.parse` and `vocabulary.load` refuse; CorruptFile if the child
+        What `vocabulary.parse` and `spelling.load` refuse; CorruptFile if the child
         was ended by a signal, took too long or needed too much memory.
     """
     contents = {name: files[name] for name in _NAMES if name in files}

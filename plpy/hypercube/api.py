@@ -1,4 +1,4 @@
-"""One function for each PL/Python function of the extension.
+"""One function for each PL/Python function of the extension about models.
 
 They are the only names that SQL calls.  What they need is imported inside, so
 that a cheap question does not pay for the packages of an expensive one.

@@ -4,7 +4,7 @@ import math
 import struct
 from typing import NamedTuple
 
-from hypercube import boundary, catalog, embeddings, ranking, words
+from hypercube import boundary, embeddings, lexicon, ranking, words
 from hypercube.errors import InvalidArgument
 from hypercube.queries import check_method, length_hint
 
@@ -202,7 +202,7 @@ def _without_variants(model, ask, variants, search):
         boundary.tick()
         exhausted = (scores[:, -1:] == -np.inf).any(axis=1) | (found.shape[1] < count)
         ids = np.unique(found)
-        labels = dict(zip(ids.tolist(), catalog.labels(model["id"], ids.tolist()), strict=True))
+        labels = dict(zip(ids.tolist(), lexicon.labels(model["id"], ids.tolist()), strict=True))
         keys = {token_id: ranking.variant(label) for token_id, label in labels.items() if label is not None}
         for row, hidden in enumerate(variants):
             same = [keys.get(token_id) in hidden for token_id in found[row].tolist()]

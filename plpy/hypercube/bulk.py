@@ -12,7 +12,7 @@ from hypercube import boundary
 def analyze():
     """Tell the planner what the tables hold now: autovacuum would find out too late, or never."""
     boundary.rows(
-        "ANALYZE hypercube.atom, hypercube.chunk, hypercube.composition, hypercube.composition_child,"
+        "ANALYZE hypercube.atom, hypercube.chunk, hypercube.composition,"
         " hypercube.model, hypercube.projection, hypercube.relation, hypercube.tensor,"
         " hypercube.tensor_chunk, hypercube.token"
     )
@@ -76,45 +76,6 @@ def store_tensors(model_id, tensors):
     )
 
 
-def store_atoms(codepoints, ids, points, hilberts):
-    """Insert atoms that are not there yet; `points` has shape (n, 4)."""
-    boundary.write(
-        "INSERT INTO hypercube.atom (codepoint, id, point, hilbert)"
-        " SELECT codepoint, id, hypercube._point(ARRAY[x, y, z, w]), hilbert"
-        " FROM unnest($1, $2, $3, $4, $5, $6, $7) AS a (codepoint, id, x, y, z, w, hilbert)"
-        " ON CONFLICT DO NOTHING",
-        types=("int[]", "bytea[]", *["float8[]"] * 4, "bytea[]"),
-        args=(codepoints, ids, *points.T.tolist(), hilberts),
-    )
-
-
-def store_compositions(ids, labels, atom_counts, centroids, hilberts):
-    """Insert compositions of atoms that are not there yet; return how many were new."""
-    return boundary.write(
-        "INSERT INTO hypercube.composition (id, label, depth, child_count, atom_count, centroid, hilbert)"
-        " SELECT id, label, 1, atoms, atoms, hypercube._point(ARRAY[x, y, z, w]), hilbert"
-        " FROM unnest($1, $2, $3, $4, $5, $6, $7, $8) AS c (id, label, atoms, x, y, z, w, hilbert)"
-        " ON CONFLICT DO NOTHING",
-        types=("bytea[]", "text[]", "int[]", *["float8[]"] * 4, "bytea[]"),
-        args=(ids, labels, atom_counts, *centroids.T.tolist(), hilberts),
-    )
-
-
-def store_children(composition_ids, codepoints_of_each):
-    """Insert the atoms that spell each composition, unless they are there."""
-    boundary.write(
-        "INSERT INTO hypercube.composition_child (composition_id, ordinal, child_id)"
-        " SELECT spelled.id, letter.ordinal - 1, a.id"
-        " FROM unnest($1, $2) AS spelled (id, text)"
-        " CROSS JOIN LATERAL unnest(string_to_array(spelled.text, ' ')::int[])"
-        "  WITH ORDINALITY AS letter (codepoint, ordinal)"
-        " JOIN hypercube.atom AS a ON a.codepoint = letter.codepoint"
-        " ON CONFLICT DO NOTHING",
-        types=("bytea[]", "text[]"),
-        args=(composition_ids, [" ".join(map(str, codepoints)) for codepoints in codepoints_of_each]),
-    )
-
-
 def store_tokens(model_id, token_ids, kinds, usable, pieces, labels, composition_ids):
     """Insert tokens from equally long lists."""
     boundary.write(
@@ -134,6 +95,17 @@ def store_embedding_relations(model_id, sources, targets, ranks, weights):
         " FROM unnest($2, $3, $4, $5) AS edge (source, target, rank, weight)",
         types=("int", "int[]", "int[]", "smallint[]", "real[]"),
         args=(model_id, sources.tolist(), targets.tolist(), ranks.tolist(), weights.tolist()),
+    )
+
+
+def store_merges(model_id, sources, targets, ranks, weights):
+    """Insert relations of kind M from four equally long lists."""
+    return boundary.write(
+        "INSERT INTO hypercube.relation (model_id, source, target, weight, rank, kind)"
+        " SELECT $1, source, target, weight, rank, 'M'"
+        " FROM unnest($2, $3, $4, $5) AS edge (source, target, rank, weight)",
+        types=("int", "int[]", "int[]", "smallint[]", "real[]"),
+        args=(model_id, sources, targets, ranks, weights),
     )
 
 
@@ -167,8 +139,8 @@ def drop_rows(model_id, first, last):
     """Delete relations, points and tokens of the token ids from first up to last; return the relations."""
     bounds = {"types": ("int", "int", "int"), "args": (model_id, first, last)}
     relations = boundary.write(
-        "DELETE FROM hypercube.relation WHERE model_id = $1 AND kind = 'E' AND layer = 0 AND head = 0"
-        " AND source >= $2 AND source < $3",
+        "DELETE FROM hypercube.relation WHERE model_id = $1 AND kind IN ('E', 'M', 'S')"
+        " AND layer = 0 AND head = 0 AND source >= $2 AND source < $3",
         **bounds,
     )
     boundary.write(
@@ -180,25 +152,6 @@ def drop_rows(model_id, first, last):
         **bounds,
     )
     return relations, list({row["composition_id"] for row in dropped if row["composition_id"] is not None})
-
-
-def drop_compositions(ids):
-    """Delete those compositions that no token spells and no other composition holds; return how many."""
-    gone = boundary.rows(
-        "DELETE FROM hypercube.composition AS c USING unnest($1) AS dropped (id)"
-        " WHERE c.id = dropped.id"
-        " AND NOT EXISTS (SELECT FROM hypercube.token AS t WHERE t.composition_id = c.id)"
-        " AND NOT EXISTS (SELECT FROM hypercube.composition_child AS p WHERE p.child_id = c.id)"
-        " RETURNING c.id",
-        types=("bytea[]",),
-        args=(ids,),
-    )
-    boundary.write(
-        "DELETE FROM hypercube.composition_child WHERE composition_id = ANY ($1)",
-        types=("bytea[]",),
-        args=([row["id"] for row in gone],),
-    )
-    return len(gone)
 
 
 def drop_model(model_id):

@@ -23,7 +23,7 @@ def lock_writers():
     level = isolation()
     if level not in ("read committed", "read uncommitted"):
         raise StepMissing(
-            f"models cannot be written in a transaction with isolation level {level}",
+            f"nothing can be stored in a transaction with isolation level {level}",
             hint="Use BEGIN ISOLATION LEVEL READ COMMITTED.",
         )
     if not boundary.try_rows("LOCK TABLE hypercube.model IN SHARE ROW EXCLUSIVE MODE NOWAIT"):
@@ -117,7 +117,7 @@ def find_model(model, words=None):
     """
     found = boundary.rows(
         "SELECT m.id, m.name, m.owner, m.dimension, m.vocabulary_size, m.embedding, m.neighbors,"
-        " m.created_at::text AS created_at, m.tokenizer, m.root,"
+        " extract(epoch FROM m.created_at)::text AS created_at, m.tokenizer, m.root,"
         " t.digest, t.dtype, t.stored, t.scaling, current_user::text AS caller,"
         " current_setting('hypercube.max_k', true) AS max_k,"
         " current_setting('hypercube.max_batch', true) AS max_batch,"
@@ -131,9 +131,27 @@ def find_model(model, words=None):
     return {**found, "asked": words}
 
 
+def limits():
+    """Return the settings that a question without a model is held to."""
+    return boundary.rows(
+        "SELECT current_setting('hypercube.max_k', true) AS max_k,"
+        " current_setting('hypercube.max_batch', true) AS max_batch"
+    )[0]
+
+
+def model_name(model_id):
+    """Return the name of a model."""
+    return boundary.rows("SELECT name FROM hypercube.model WHERE id = $1", types=("int",), args=(model_id,))[
+        0
+    ]["name"]
+
+
 def models():
-    """Return id and name of every model."""
-    return boundary.rows("SELECT id, name FROM hypercube.model ORDER BY name")
+    """Return id, name, root and time of every model."""
+    return boundary.rows(
+        "SELECT id, name, root, extract(epoch FROM created_at)::text AS created_at"
+        " FROM hypercube.model ORDER BY name"
+    )
 
 
 def embedded_models():
@@ -186,19 +204,6 @@ def create_model(fields):
     )[0]["id"]  # fmt: skip
 
 
-def vocabulary_digests(model_id):
-    """Return the digests of the files that a tokenizer is made from, in a fixed order."""
-    found = boundary.rows(
-        "SELECT f.digest FROM hypercube.model AS m"
-        " JOIN hypercube.model_file AS f ON f.model_id = m.id"
-        "  AND f.path IN (m.tokenizer, 'tokenizer_config.json')"
-        " WHERE m.id = $1 ORDER BY f.path",
-        types=("int",),
-        args=(model_id,),
-    )
-    return tuple(row["digest"] for row in found)
-
-
 def files(model_id):
     """Return the small files of a model: a dict of path to (content, digest)."""
     found = boundary.rows(
@@ -207,6 +212,16 @@ def files(model_id):
         args=(model_id,),
     )
     return {row["path"]: (row["content"], row["digest"]) for row in found}
+
+
+def files_named(model_id, paths):
+    """Return the contents of some of the small files of a model, by their paths."""
+    found = boundary.rows(
+        "SELECT path, content FROM hypercube.model_file WHERE model_id = $1 AND path = ANY ($2)",
+        types=("int", "text[]"),
+        args=(model_id, paths),
+    )
+    return {row["path"]: row["content"] for row in found}
 
 
 def tensors(model_id, names=None):
@@ -279,54 +294,6 @@ def read_slices(tensor_digest, ordinals, begins, lengths):
         args=(tensor_digest, ordinals, begins, lengths),
     )
     return [row["data"] for row in found]
-
-
-def find_tokens(model_id, words):
-    """Return the token id of each word that is one token, None for the others, in order."""
-    return boundary.rows(
-        "SELECT array_agg(coalesce(same.token_id, hypercube._find_token($1, word)) ORDER BY place) AS ids"
-        " FROM unnest($2) WITH ORDINALITY AS asked (word, place)"
-        " LEFT JOIN LATERAL hypercube._same_word($1, word) AS same ON true",
-        types=("int", "text[]"),
-        args=(model_id, words),
-    )[0]["ids"]
-
-
-def labels(model_id, token_ids):
-    """Return the labels of tokens, in the order of their ids in the list."""
-    return (
-        boundary.rows(
-            "SELECT array_agg(t.label ORDER BY place) AS labels"
-            " FROM unnest($2) WITH ORDINALITY AS wanted (token_id, place)"
-            " JOIN hypercube.token AS t ON t.model_id = $1 AND t.token_id = wanted.token_id",
-            types=("int", "int[]"),
-            args=(model_id, token_ids),
-        )[0]["labels"]
-        or []
-    )
-
-
-def qualifying(model_id, label_like, kinds):
-    """Return the ids of the usable tokens whose label and kind fit, big-endian int32, and their labels."""
-    found = boundary.rows(
-        "SELECT string_agg(int4send(token_id), '' ORDER BY token_id) AS ids,"
-        " array_agg(label ORDER BY token_id) AS labels FROM hypercube.token"
-        " WHERE model_id = $1 AND usable AND ($2 IS NULL OR label LIKE $2)"
-        " AND ($3 IS NULL OR kind = ANY ($3::hypercube.token_kind[]))",
-        types=("int", "text", "text[]"),
-        args=(model_id, label_like, kinds),
-    )[0]
-    return found["ids"] or b"", found["labels"] or []
-
-
-def unusable_tokens(model_id):
-    """Return the ids of the tokens that no answer may hold."""
-    found = boundary.rows(
-        "SELECT token_id FROM hypercube.token WHERE model_id = $1 AND NOT usable ORDER BY token_id",
-        types=("int",),
-        args=(model_id,),
-    )
-    return [row["token_id"] for row in found]
 
 
 def keep_recall(name, k, sample, mean, minimum, ef_search):

@@ -4,15 +4,15 @@ import os
 from collections import OrderedDict
 from contextlib import suppress
 
-from hypercube import boundary, catalog, matrix, scales, weights
+from blake3 import blake3
+
+from hypercube import boundary, catalog, lexicon, mapped, matrix, scales, weights
 from hypercube.errors import CorruptFile, NotWritten, StepMissing
 
 _BATCH = 16
-_KEPT = 16
 _SAMPLE = 8
 _KEPT_BYTES = 32 << 20
 _located = OrderedDict()
-_mapped = OrderedDict()
 _ineligible = OrderedDict()
 
 
@@ -32,18 +32,13 @@ def find_model(name, words=None):
     return model
 
 
-def matrix_limit():
-    """Return the setting hypercube.matrix_limit in bytes."""
-    return boundary.setting("hypercube.matrix_limit", 4096) << 20
-
-
 def load_matrix(model):
     """Return the Matrix of a model, mapped from its file, which is made first where it is missing."""
     import numpy as np
 
     key = (model["id"], model["created_at"])
     if key not in _ineligible:
-        _remember(_ineligible, key, np.array(catalog.unusable_tokens(model["id"]), np.intp))
+        mapped.remember(_ineligible, key, np.array(lexicon.unusable_tokens(model["id"]), np.intp))
     return matrix.Matrix(_unit(model), _ineligible[key])
 
 
@@ -84,32 +79,8 @@ def _unit(model):
     else:
         if [len(data) for data in catalog.read_slices(model["digest"], [0], [0], [1])] != [1]:
             raise damaged(model)
-        _remember(_located, key, _locate(model))
-    name, path = _located[key]
-    if path in _mapped and matrix.is_current(path, _mapped[path]):
-        _mapped.move_to_end(path)
-        return _mapped[path].unit
-    # What is mapped of models that are gone would keep their space on the disk.
-    for other in [other for other, mapped in _mapped.items() if not matrix.is_current(other, mapped)]:
-        del _mapped[other]
-    found = matrix.open_mapped(path, n, d)
-    while found is None:
-        matrix.require_room(n, d, matrix_limit())
-        catalog.sweep_matrices()
-        matrix.build(os.path.dirname(path), name, 4 * n * d, _unit_blocks(model), step=boundary.tick)
-        found = matrix.open_mapped(path, n, d)
-    _remember(_mapped, path, found)
-    return found.unit
-
-
-def _remember(kept, key, value):
-    kept[key] = value
-    while len(kept) > _KEPT:
-        kept.popitem(last=False)
-
-
-def _folder():
-    return os.path.join(boundary.data_directory(), matrix.FOLDER, str(catalog.database_number()))
+        mapped.remember(_located, key, _locate(model))
+    return mapped.rows(_located[key][1], n, d, lambda: _unit_blocks(model))
 
 
 def _locate(model):
@@ -118,7 +89,7 @@ def _locate(model):
     if scale is not None:
         digests += [tensor["digest"] for tensor in catalog.tensors(model["id"], [scale.name])]
     name = matrix.file_name(*digests)
-    return name, os.path.join(_folder(), name)
+    return name, os.path.join(mapped.folder(), name)
 
 
 def check_file(model):
@@ -157,8 +128,24 @@ def sweep():
     if catalog.isolation() not in ("read committed", "read uncommitted"):
         return 0
     wanted = {_locate(model)[0] for model in catalog.embedded_models()}
-    matrix.sweep_databases(os.path.dirname(_folder()), set(catalog.database_numbers()))
-    return matrix.sweep(_folder(), wanted, step=boundary.tick)
+    beginnings = []
+    for model in catalog.models():
+        beginnings += [vectors_name(model, b""), encoder_name(model, b"")]
+    folder = mapped.folder()
+    matrix.sweep_databases(os.path.dirname(folder), set(catalog.database_numbers()))
+    return matrix.sweep(folder, wanted, tuple(beginnings), step=boundary.tick)
+
+
+def vectors_name(model, digest):
+    """Return the name of the file with the vectors of sentences; `digest` is that of their ids."""
+    # The tensors alone do not decide: a model may have other files beside the same ones.
+    whose = f"{model['id']} {model['created_at']} ".encode() + model["root"]
+    return matrix.file_name(blake3(whose).digest(), digest, kind="texts")
+
+
+def encoder_name(model, order):
+    """Return the name of the file with the weights of an encoder, whose tensors `order` stands for."""
+    return matrix.file_name(model["root"], order, kind="encoder")
 
 
 def _unit_blocks(model):

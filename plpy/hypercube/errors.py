@@ -3,6 +3,10 @@
 * HypercubeError                58000
   + UnknownToken                42704  undefined_object
   + UnknownUpload               42704
+  + UnknownComposition          42704
+  + UnknownDocument             42704
+  + UnknownLanguage             42704
+  + Unrepresentable             22021  character_not_in_repertoire
   + NameTaken                   42710  duplicate_object
   + FileExists                  58P02  duplicate_file
   + NotWritten                  58030  io_error
@@ -61,6 +65,49 @@ class UnknownUpload(HypercubeError):
         )
 
 
+class UnknownComposition(HypercubeError):
+    """A composition that is not stored, or not for this caller."""
+
+    sqlstate = "42704"
+
+    def __init__(self, composition_id, message=None, hint=None):
+        super().__init__(
+            message or f"composition \\x{composition_id.hex()} does not exist",
+            hint=hint or "Look it up with SELECT hypercube.find_composition('...').",
+        )
+
+
+class UnknownDocument(HypercubeError):
+    """A document that is not stored, or not for this caller."""
+
+    sqlstate = "42704"
+
+    def __init__(self, name):
+        super().__init__(
+            f'document "{name}" does not exist',
+            hint="List the documents with SELECT name FROM hypercube.document.",
+        )
+
+
+class UnknownLanguage(HypercubeError):
+    """A text search configuration that is not there."""
+
+    sqlstate = "42704"
+
+    def __init__(self, name):
+        super().__init__(
+            f'text search configuration "{name}" does not exist, or not for everybody',
+            hint="SELECT cfgname FROM pg_ts_config lists them; one of your own is named with its schema,"
+            " which has to be for everybody.",
+        )
+
+
+class Unrepresentable(HypercubeError):
+    """Bytes that are no text, or a text that the type text cannot hold."""
+
+    sqlstate = "22021"
+
+
 class FileExists(HypercubeError):
     """A file would have to be overwritten."""
 
@@ -85,16 +132,19 @@ class NotWritten(HypercubeError):
 
 
 class NameTaken(HypercubeError):
-    """A model of that name is stored already."""
+    """A model or document of that name is stored already."""
 
     sqlstate = "42710"
 
-    def __init__(self, name):
-        super().__init__(
-            f'model "{name}" already exists',
-            hint="Drop it with SELECT hypercube.drop_model(...), or give another name: "
-            "hypercube.ingest(source, name => '...').",
-        )
+    def __init__(self, name, *, document=False):
+        if document:
+            hint = "Put the new text in its place with replace => true, or give another name."
+        else:
+            hint = (
+                "Drop it with SELECT hypercube.drop_model(...), or give another name: "
+                "hypercube.ingest(source, name => '...')."
+            )
+        super().__init__(f'{"document" if document else "model"} "{name}" already exists', hint=hint)
 
 
 class InvalidArgument(HypercubeError):

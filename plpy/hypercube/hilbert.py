@@ -54,7 +54,7 @@ def hilbert_index(points):
     """
     points = np.asarray(points, np.float64).reshape(-1, _AXES)
     if not np.isfinite(points).all():
-        raise InvalidArgument("coordinates must be finite")
+        raise InvalidArgument("coordinates must be finite", hint="Neither NaN nor infinity.")
     index = np.empty((len(points), 2), ">u8")
     for start in range(0, len(points), _BLOCK):
         block = slice(start, start + _BLOCK)
@@ -81,7 +81,7 @@ def hilbert_point(indices):
         If an index has not 16 bytes.
     """
     if any(len(index) != 16 for index in indices):
-        raise InvalidArgument("a Hilbert index must have 16 bytes")
+        raise InvalidArgument("a Hilbert index must have 16 bytes", hint="hypercube.hilbert_index(point).")
     halves = np.frombuffer(b"".join(indices), ">u8").reshape(-1, 2).astype(np.uint64)
     cells = _across(halves[:, 0], halves[:, 1], _BITS)
     return (cells + 0.5) / (_CELLS / 2.0) - 1.0
@@ -116,7 +116,7 @@ def hilbert_ranges(low, high, limit):
     """
     corners = np.array([low, high], np.float64).reshape(2, _AXES)
     if not np.isfinite(corners).all():
-        raise InvalidArgument("coordinates must be finite")
+        raise InvalidArgument("coordinates must be finite", hint="Neither NaN nor infinity.")
     if (corners[0] > corners[1]).any():
         raise InvalidArgument("the low corner of a box cannot be above the high one")
     if limit < 1:

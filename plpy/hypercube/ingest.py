@@ -7,13 +7,15 @@ whatever fails later takes the whole transaction with it.
 import contextlib
 import json
 import re
+from collections import Counter
 
-from hypercube import boundary, bulk, catalog, classify, embeddings, scales, sources
+from hypercube import boundary, bulk, catalog, classify, embeddings, scales, sources, vocabulary
 from hypercube.errors import InvalidArgument, NameTaken, PostconditionFailed
 from hypercube.plan import clean, read_plan
 from hypercube.store import store_bytes
 
 _BROKEN_LIMIT = 0.01
+_RANK_LIMIT = 32767
 _STORES = ("all", "embeddings", "none")
 
 
@@ -108,6 +110,8 @@ def run(name, owner, neighbors, store, files, small, tokenizer, *, whole):
     kept = min(plan.neighbors, max(0, int(usable.sum()) - 1))
     model_id = _store_model(plan, stored, skipped, kept)
     compositions = _store_vocabulary(plan, model_id, usable, progress.stage("vocabulary"))
+
+    _store_merges(plan, model_id)
 
     from hypercube.geometry import store_geometry
 
@@ -241,31 +245,11 @@ def _use(plan, tensor, skipped):
 
 def _store_vocabulary(plan, model_id, usable, step):
     """Insert atoms, compositions and tokens; return how many compositions were new."""
-    from hypercube import atoms, compositions, hilbert
+    from hypercube import compositions, graph
 
-    texts = (piece.text for _, piece in sorted(plan.pieces.items()))
-    spelled = compositions.spell(texts, step=lambda fraction: step(0.3 * fraction))
-    new = 0
-    if spelled.ids:
-        points = atoms.atom_points(spelled.atoms)
-        bulk.store_atoms(
-            spelled.atoms,
-            atoms.atom_digests(spelled.atoms),
-            points,
-            hilbert.hilbert_index(points),
-        )
-        hilberts = hilbert.hilbert_index(spelled.centroids)
-        for part, share in _parts(len(spelled.ids), 0.4, 0.8, 10_000):
-            step(share)
-            children = spelled.children[part]
-            new += bulk.store_compositions(
-                spelled.ids[part],
-                spelled.labels[part],
-                list(map(len, children)),
-                spelled.centroids[part],
-                hilberts[part],
-            )
-            bulk.store_children(spelled.ids[part], children)
+    pieces = (piece.text for _, piece in sorted(plan.pieces.items()))
+    spelled = compositions.spell(pieces, step=lambda fraction: step(0.3 * fraction))
+    new = graph.store(spelled, lambda fraction: step(0.3 + 0.5 * fraction))
     id_of = dict(zip(spelled.labels, spelled.ids, strict=True))
     for part, share in _parts(plan.vocabulary_size, 0.8, 1.0, 20_000):
         step(share)
@@ -281,6 +265,22 @@ def _store_vocabulary(plan, model_id, usable, step):
             [id_of[piece.text] if piece else None for piece in found],
         )
     return new
+
+
+def _store_merges(plan, model_id):
+    """Insert the merges of the tokenizer as relations of kind M, the earliest with weight 1."""
+    pairs = vocabulary.merges(vocabulary.files_of(plan.files, plan.tokenizer))
+    ranks, met = [], Counter()
+    for left, _ in pairs:
+        met[left] += 1
+        ranks.append(min(met[left], _RANK_LIMIT))
+    for part, _ in _parts(len(pairs), 0.0, 1.0, 20_000):
+        boundary.tick()
+        sources, targets = zip(*pairs[part], strict=True)
+        weights = [1.0 - place / len(pairs) for place in range(part.start, part.stop)]
+        bulk.store_merges(model_id, list(sources), list(targets), ranks[part], weights)
+    if pairs:
+        plan.notes.append(f"{len(pairs)} merges of the tokenizer are relations of kind M")
 
 
 def _parts(count, begin, end, size):

@@ -1,4 +1,4 @@
-"""The unit-length embedding of a model in a file that every session maps.
+"""The unit-length embedding of a model, and other rows of numbers, in a file that every session maps.
 
 The file is named by what it is computed from, so it can never be out of date, and
 holds float32 rows and nothing else.  It is made under another name and renamed when it
@@ -18,8 +18,10 @@ from hypercube.errors import NotWritten, TooMuchMemory
 
 # Programs that copy a cluster leave out what begins so.
 FOLDER = "pgsql_tmp_hypercube"
-_VERSION = "unit1"
+_VERSIONS = {"unit": "unit1", "encoder": "encoder1", "texts": "texts1"}
 _UNFINISHED = ".new"
+# Files of one kind that are kept of a model: of its latest states, and of who may see what.
+_NEWEST = 4
 _WAIT_SECONDS = 0.02
 # Written and brought to the disk at a time: a cancel waits for one of them.
 _WRITE_BYTES = 8 << 20
@@ -49,9 +51,9 @@ def require_room(rows, columns, limit):
         )
 
 
-def file_name(*digests):
-    """Return the name of the file that is computed from tensors with these digests."""
-    return "-".join([_VERSION, *(bytes(digest).hex() for digest in digests)])
+def file_name(*digests, kind="unit"):
+    """Return the name of the file of a kind that is computed from what has these digests."""
+    return "-".join([_VERSIONS[kind], *(bytes(digest).hex() for digest in digests)])
 
 
 def is_current(path, mapped):
@@ -197,19 +199,29 @@ def folder_problem(parent, folder):
     return None
 
 
-def sweep(folder, wanted, *, step):
-    """Remove the files of a folder but those with the wanted names; return how many went.
+def sweep(folder, wanted, begun=(), *, step):
+    """Remove the files of a folder but those that are wanted; return how many went.
+
+    `wanted` are names, `begun` beginnings of names: the few made last of each stay.
 
     What a process that died left unfinished goes as well.  Sessions that still map a
     removed file keep what they map.  What cannot be removed stays: it is no reason not to answer.
     """
     removed = 0
     with suppress(OSError), _only_builder(folder, step):
-        for name in os.listdir(folder):
-            if name not in wanted and name.startswith("unit"):
+        names = [name for name in os.listdir(folder) if name.startswith(tuple(_VERSIONS))]
+        kept = set(wanted).union(*(_newest(folder, names, beginning) for beginning in begun))
+        for name in names:
+            if name not in kept:
                 os.unlink(os.path.join(folder, name))
                 removed += 1
     return removed
+
+
+def _newest(folder, names, beginning):
+    """Return the names of the few files made last of those that begin so."""
+    those = [name for name in names if name.startswith(beginning) and not name.endswith(_UNFINISHED)]
+    return sorted(those, key=lambda name: os.lstat(os.path.join(folder, name)).st_mtime_ns)[-_NEWEST:]
 
 
 def sweep_databases(parent, existing):

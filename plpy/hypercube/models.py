@@ -1,6 +1,6 @@
 """Models as a whole: which folders they come from, and how they go."""
 
-from hypercube import boundary, bulk, catalog, embeddings, hnsw, sources
+from hypercube import boundary, bulk, catalog, embeddings, graph, hnsw, sequences, sources
 from hypercube.errors import InvalidArgument, NotAllowed
 
 _TOKENS_A_STATEMENT = 5_000
@@ -70,6 +70,7 @@ def _drop(model):
         tokens.update(dropped)
     hnsw.drop(model["id"])
     catalog.drop_recall(model["id"])
+    sequences.drop_model(model["id"])
     digests = bulk.drop_model(model["id"])
     chunks, size = 0, 0
     for digest in dict.fromkeys(digests):
@@ -77,11 +78,7 @@ def _drop(model):
         gone = bulk.drop_tensor_bytes(digest)
         chunks += gone["chunks"]
         size += gone["bytes"]
-    spelled = sorted(tokens)
-    compositions = 0
-    for first in range(0, len(spelled), _TOKENS_A_STATEMENT):
-        boundary.tick()
-        compositions += bulk.drop_compositions(spelled[first : first + _TOKENS_A_STATEMENT])
+    compositions = graph.sweep(tokens)
     bulk.analyze()
     # If this is rolled back, the next question makes the file again.
     embeddings.sweep()

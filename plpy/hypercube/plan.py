@@ -6,7 +6,7 @@ Everything that can be refused about the files of a model is refused here.
 import json
 from typing import NamedTuple
 
-from hypercube import apart, boundary, classify, embeddings, matrix, scales, vocabulary, weights
+from hypercube import apart, boundary, classify, mapped, matrix, scales, vocabulary, weights
 from hypercube.errors import CorruptFile, TooMany
 
 _CONFIG_LIMIT = 4 << 20
@@ -71,7 +71,7 @@ def read_plan(name, owner, neighbors, store, files, small, tokenizer, whole):
         raise TooMany(f"the vocabulary has {rows} tokens, at most {vocabulary.ENTRIES_LIMIT} are read")
     scale = None
     if embedding is not None:
-        matrix.require_room(*embedding.shape, embeddings.matrix_limit())
+        matrix.require_room(*embedding.shape, mapped.limit())
         scale = scales.find(embedding.name, embedding.shape, {one.name: one.shape for one in tensors})
     return Plan(
         name=name,

@@ -1,6 +1,6 @@
 """Questions about one word or a few, answered from the whole embedding."""
 
-from hypercube import boundary, embeddings, ranking, words
+from hypercube import boundary, embeddings, lexicon, ranking, words
 from hypercube.errors import InvalidArgument, NotSupported
 
 METHODS = ("3cosadd", "3cosmul")
@@ -297,8 +297,6 @@ def closer_than(a, b, name, ask):
     """Answer closer_than: the tokens nearer to a than b is, best first, all of them where k is None."""
     import numpy as np
 
-    from hypercube import catalog
-
     model, held, ids, scores = _closer(a, b, name)
     ranking.check_ask(ask if ask.k is not None else ask._replace(k=1), model)
     eligible = ranking.mask(model, ask, held.ineligible)
@@ -310,7 +308,7 @@ def closer_than(a, b, name, ask):
     if not variants:
         ids, scores = ids[: ask.k], scores[: ask.k]
     ranking.check_batch(len(ids), model)
-    found = zip(ids, catalog.labels(model["id"], ids), scores, strict=True)
+    found = zip(ids, lexicon.labels(model["id"], ids), scores, strict=True)
     found = [row for row in found if not variants or ranking.variant(row[1]) not in variants]
     return ranking.answers(model, found[: ask.k], True)
 

@@ -3,7 +3,7 @@
 from collections import OrderedDict
 from typing import NamedTuple
 
-from hypercube import boundary, catalog, hnsw
+from hypercube import boundary, hnsw, lexicon
 from hypercube.errors import InvalidArgument, TooMany
 
 _DEFAULT_K = 1000
@@ -86,7 +86,7 @@ def mask(model, ask, ineligible):
             kept[:] = True
             kept[ineligible] = False
         else:
-            ids, labels = catalog.qualifying(model["id"], ask.label_like, ask.kinds)
+            ids, labels = lexicon.qualifying(model["id"], ask.label_like, ask.kinds)
             ids = np.frombuffer(ids, ">i4")
             if ask.letters_only:
                 ids = ids[np.fromiter((label.isalpha() for label in labels), bool, len(ids))]
@@ -141,7 +141,7 @@ def _without_variants(model, search, k, variants):
     count = k + SPARE if variants else k
     while True:
         ids, values = search(count)
-        labels = catalog.labels(model["id"], ids)
+        labels = lexicon.labels(model["id"], ids)
         found = [
             row
             for row in zip(ids, labels, values, strict=True)

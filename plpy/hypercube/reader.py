@@ -11,7 +11,7 @@ import signal
 import sys
 import time
 
-from hypercube import errors, vocabulary
+from hypercube import errors, spelling, vocabulary
 from hypercube.errors import CorruptFile, HypercubeError
 from hypercube.vocabulary import Piece
 
@@ -84,14 +84,14 @@ def _say(said):
 
 def _try_out(files, pieces):
     """Spell what may trip a tokenizer; it need not be spelled, but it must not fail or take long."""
-    tokenizer = vocabulary.load(files)
-    vocabulary.unknown_id(files, tokenizer)
+    tokenizer = spelling.load(files)
+    spelling.unknown_id(files, tokenizer)
     texts = [piece.text for piece in pieces.values()]
     texts = texts[:: max(1, len(texts) // _PROBED_PIECES)]
     began = time.process_time()
     for text in [*texts, " ".join(texts)[:1_000], *_PROBES]:
-        vocabulary.spell(tokenizer, text)
-        vocabulary.spell(tokenizer, " " + text)
+        spelling.spell(tokenizer, text)
+        spelling.spell(tokenizer, " " + text)
         if time.process_time() - began > _PROBE_SECONDS:
             raise CorruptFile(
                 "the tokenizer cannot be loaded",

@@ -1,7 +1,6 @@
-"""Vocabularies: what each token is, how a person reads it, how a word is spelled.
+"""Vocabularies: what each token is, and how a person reads it.
 
-The vocabulary is read from tokenizer.json (WordPiece, BPE, Unigram, WordLevel) or
-from vocab.txt; words are cut into tokens by the tokenizers library.
+The vocabulary is read from tokenizer.json (WordPiece, BPE, Unigram, WordLevel) or from vocab.txt.
 """
 
 import functools
@@ -16,11 +15,7 @@ ENTRIES_LIMIT = 4_000_000
 _BYTE_PIECE = re.compile(r"<0x[0-9A-Fa-f]{2}>")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _UNUSED_PIECE = re.compile(r"[\[<]unused_?\d+[\]>]")
-_SETTINGS_LIMIT = 4 << 20
 _STEP_ENTRIES = 4096
-_NO_UNKNOWN_TOKEN = re.compile(
-    r"Missing .* token from the vocabulary|`unk_id` is missing|Unk token .* not found", re.DOTALL
-)
 
 
 class Piece(NamedTuple):
@@ -85,7 +80,7 @@ def parse(files, step=_silent):
         }
     elif "vocab.txt" in files:
         style, special = "wordpiece", {"[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"}
-        entries = [(piece, token_id) for token_id, piece in enumerate(_lines(files["vocab.txt"]))]
+        entries = [(piece, token_id) for token_id, piece in enumerate(lines(files["vocab.txt"]))]
     else:
         raise SourceMissing(
             "the model has a token embedding but no tokenizer",
@@ -105,6 +100,21 @@ def parse(files, step=_silent):
     return pieces
 
 
+def merges(files):
+    """Return the merges of a BPE tokenizer as pairs of token ids, the first to be made first.
+
+    `files` are those that `parse` has read.  Other tokenizers have none.
+    """
+    if "tokenizer.json" not in files:
+        return []
+    model = _read_json(files["tokenizer.json"])["model"]
+    if (model.get("type") or "BPE") != "BPE" or not isinstance(model.get("vocab"), dict):
+        return []
+    vocab = model["vocab"]
+    pairs = (merge.split(" ", 1) if isinstance(merge, str) else merge for merge in model.get("merges") or ())
+    return list(dict.fromkeys((vocab[left], vocab[right]) for left, right in pairs))
+
+
 def _read_json(content):
     try:
         settings = json.loads(content.decode("utf-8"))
@@ -115,7 +125,7 @@ def _read_json(content):
     return settings
 
 
-def _lines(content):
+def lines(content):
     try:
         return content.decode("utf-8").replace("\r\n", "\n").removesuffix("\n").split("\n")
     except UnicodeDecodeError:
@@ -240,105 +250,3 @@ def _read_piece(piece, style, special):
     if begins or not text[0].isalnum():
         return Piece(shown, text, "word", text)
     return Piece(shown, "##" + text, "continuation", text)
-
-
-def _ask_library(failure, call, *args, **options):
-    """Call the tokenizers library; what it raises is a refusal.
-
-    A panic arrives as a BaseException.  No statement runs in there whose cancel could be lost.
-    """
-    try:
-        return call(*args, **options)
-    except BaseException as problem:
-        if not isinstance(problem, Exception) and type(problem).__name__ != "PanicException":
-            raise
-        raise CorruptFile(failure, detail=str(problem).replace("\0", "")[:500], hint=HINT) from None
-
-
-def load(files):
-    """Return the tokenizers.Tokenizer of a model, without truncation, padding and post-processing.
-
-    Raises
-    ------
-    CorruptFile
-        The library cannot load the file.
-    """
-    import tokenizers
-
-    failure = "the tokenizer cannot be loaded"
-    if "tokenizer.json" in files:
-        tokenizer = _ask_library(failure, tokenizers.Tokenizer.from_buffer, files["tokenizer.json"])
-    else:
-        pieces = _lines(files["vocab.txt"])
-        tokenizer = _ask_library(failure, _wordpiece, pieces, _says_lower(files, pieces))
-    tokenizer.no_truncation()
-    tokenizer.no_padding()
-    # A template could repeat a text any number of times; here it has nothing to add.
-    tokenizer.post_processor = None
-    return tokenizer
-
-
-def _says_lower(files, pieces):
-    """Return whether a vocab.txt is of lower-case text, as tokenizer_config.json says or as it looks."""
-    settings = files.get("tokenizer_config.json", b"{}")
-    if len(settings) > _SETTINGS_LIMIT:
-        raise TooMany(f"tokenizer_config.json has {len(settings)} bytes, at most {_SETTINGS_LIMIT} are read")
-    try:
-        said = json.loads(settings).get("do_lower_case")
-    except (ValueError, AttributeError, RecursionError):
-        said = None
-    looks = not any(piece != piece.lower() and not piece.startswith("[") for piece in pieces)
-    return said if isinstance(said, bool) else looks
-
-
-def _wordpiece(pieces, lower):
-    """Return the tokenizer of a BERT-like vocab.txt."""
-    import tokenizers
-
-    vocab = {piece: token_id for token_id, piece in enumerate(pieces)}
-    tokenizer = tokenizers.Tokenizer(
-        tokenizers.models.WordPiece(vocab, unk_token="[UNK]", max_input_chars_per_word=100)
-    )
-    tokenizer.normalizer = tokenizers.normalizers.BertNormalizer(lowercase=lower)
-    tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.BertPreTokenizer()
-    return tokenizer
-
-
-def unknown_id(files, tokenizer):
-    """Return the id that stands for what cannot be spelled, or None."""
-    model = tokenizer.model
-    if hasattr(model, "unk_token"):
-        return tokenizer.token_to_id(model.unk_token) if model.unk_token is not None else None
-    # Unigram shows it only in its state, which unlike the file holds nothing else that could be large.
-    state = _ask_library("the tokenizer cannot be loaded", model.__getstate__)
-    return json.loads(state)["unk_id"]
-
-
-def spell(tokenizer, word):
-    """Return the token ids of a word as it stands inside a sentence, after a space.
-
-    Empty where the word cannot be spelled and the vocabulary has no unknown token.
-
-    Raises
-    ------
-    CorruptFile
-        The library fails at the word.
-    """
-    ids, begins_word = _encode(tokenizer, word)
-    if ids and not begins_word:
-        after_space, begins_word = _encode(tokenizer, " " + word)
-        if begins_word:
-            ids = after_space
-    return ids
-
-
-def _encode(tokenizer, text):
-    """Return the token ids of a text, and whether its first piece is marked as the beginning of a word."""
-    failure = "the tokenizer cannot spell a word"
-    try:
-        encoding = _ask_library(failure, tokenizer.encode, text, add_special_tokens=False)
-    except CorruptFile as refusal:
-        if _NO_UNKNOWN_TOKEN.search(refusal.detail):
-            return [], False
-        raise
-    return encoding.ids, bool(encoding.tokens) and encoding.tokens[0][:1] in ("▁", "Ġ")

@@ -1,8 +1,6 @@
 """Words of a question: which tokens they are, and what vector stands for them."""
 
-import functools
-
-from hypercube import boundary, catalog, embeddings, vocabulary
+from hypercube import boundary, embeddings, lexicon, spelling, tokens
 from hypercube.errors import InvalidArgument, UnknownToken
 
 # Longer than any token and most sentences; cutting it into tokens cannot be interrupted.
@@ -25,21 +23,12 @@ def check_words(words):
         )
 
 
-@functools.lru_cache(maxsize=4)
-def _tokenizer(digests, model_id, path):
-    # Keyed by content; the model's id only says where to read it, and cannot make an entry out of date.
-    files = {path: content for path, (content, _) in catalog.files(model_id).items()}
-    files = vocabulary.files_of(files, path)
-    tokenizer = vocabulary.load(files)
-    return tokenizer, vocabulary.unknown_id(files, tokenizer)
-
-
 def single(model, words):
     """Return the token id of each word that is one token, None for the others."""
     found = []
     for start in range(0, len(words), _STEP_WORDS):
         boundary.tick()
-        found += catalog.find_tokens(model["id"], words[start : start + _STEP_WORDS])
+        found += lexicon.find_tokens(model["id"], words[start : start + _STEP_WORDS])
     return found
 
 
@@ -52,12 +41,10 @@ def spell(model, words):
     spelled = [None if token_id is None else [token_id] for token_id in found]
     missing = [place for place, ids in enumerate(spelled) if ids is None]
     if missing:
-        tokenizer, unknown = _tokenizer(
-            catalog.vocabulary_digests(model["id"]), model["id"], model["tokenizer"]
-        )
+        tokenizer, unknown = tokens.find(model)
         for place in missing:
             boundary.tick()
-            ids = vocabulary.spell(tokenizer, words[place])
+            ids = spelling.spell(tokenizer, words[place])
             if ids and unknown not in ids and max(ids) < model["vocabulary_size"]:
                 spelled[place] = ids
     return spelled
@@ -162,5 +149,5 @@ def say_pieces(model, words, spelled):
         boundary.notice(f"{len(several)} words are several tokens each; the means of their vectors are used")
         return
     for word, ids in several.items():
-        pieces = " + ".join(catalog.labels(model["id"], ids))
+        pieces = " + ".join(lexicon.labels(model["id"], ids))
         boundary.notice(f'"{word}" is {len(ids)} tokens ({pieces}); the mean of their vectors is used')

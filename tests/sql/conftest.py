@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from chapters import chapter, copied
 from rows import MODELS
 from servers import ThrowawayServer
 
@@ -43,6 +44,20 @@ def loaded(server):
             names = [column.name for column in cursor.description]
             reports[name] = dict(zip(names, cursor.fetchone(), strict=True))
     return reports
+
+
+@pytest.fixture(scope="session")
+def searched(server, loaded):
+    """A connection to a database in which minilm knows the meaning of seven chapters of Moby-Dick."""
+    with copied(server, "loaded", "searched") as name:
+        with server.connect(dbname=name, autocommit=True) as connection:
+            connection.execute("SET hypercube.model = 'minilm'")
+            numbers = (36, 41, 42, 132, 133, 134, 135)
+            connection.execute(
+                "SELECT hypercube.ingest_texts(%s::text[], %s::text[])",
+                ([f"chapter {number}" for number in numbers], [chapter(number) for number in numbers]),
+            )
+            yield connection
 
 
 @pytest.fixture

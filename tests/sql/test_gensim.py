@@ -156,7 +156,7 @@ def test_rank_and_closer_than(db, gensim):
 def test_centroid_and_the_algebra_of_vectors(db, gensim):
     words = ["king", "queen", "whale"]
     np.testing.assert_allclose(
-        one(db, "SELECT hypercube.centroid(%s)", words), gensim.get_mean_vector(words), atol=1e-7
+        one(db, "SELECT hypercube.centroid(%s::text[])", words), gensim.get_mean_vector(words), atol=1e-7
     )
     vector = gensim.get_vector("king")
     np.testing.assert_array_equal(np.float32(one(db, "SELECT hypercube.embedding('king')")), vector)

@@ -304,7 +304,7 @@ def test_a_model_that_cannot_be_asked_refuses_every_question(own, sources, why):
         "midpoint('waab', 'waac')", "analogy('waab', 'waac', 'waad')", "similarity('waab', 'waac')",
         "similarity('{waab}'::text[], '{waac}')",
         "rank_of('waab', 'waac')", "closer_than('waab', 'waac')", "odd_one_out('{waab,waac,waad}')",
-        "rank_by_centrality('{waab}')", "centroid('{waab}')", "embedding('waab')", "warm()",
+        "rank_by_centrality('{waab}')", "centroid('{waab}'::text[])", "embedding('waab')", "warm()",
         "analogies('{{waab,waac,waad}}')", "nearest_batch('{{1,2}}'::real[])", "neighbor_join('m', 'm')",
         "evaluate_analogies('waab waac waad waae')", "evaluate_similarity('waab waac 1')",
     ):  # fmt: skip

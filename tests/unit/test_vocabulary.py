@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from hypercube import vocabulary
+from hypercube import spelling, vocabulary
 from hypercube.errors import CorruptFile, HypercubeError, NotSupported, SourceMissing, TooMany
 
 
@@ -91,9 +91,9 @@ def test_vocab_txt_stands_in_for_a_missing_tokenizer_json():
     content = {"vocab.txt": b"[PAD]\n[UNK]\nwhale\n##s\n"}
 
     assert [piece.label for piece in vocabulary.parse(content).values()] == ["[PAD]", "[UNK]", "whale", "##s"]
-    tokenizer = vocabulary.load(content)
-    assert vocabulary.spell(tokenizer, "Whales") == [2, 3]
-    assert vocabulary.unknown_id(content, tokenizer) == 1
+    tokenizer = spelling.load(content)
+    assert spelling.spell(tokenizer, "Whales") == [2, 3]
+    assert spelling.unknown_id(content, tokenizer) == 1
 
 
 def test_no_tokenizer_is_a_missing_file_with_a_hint():
@@ -131,7 +131,7 @@ def test_a_vocabulary_that_lies_is_refused(content, kind, problem):
 
 def test_a_tokenizer_that_the_library_cannot_load_is_refused():
     with pytest.raises(HypercubeError, match="cannot be loaded"):
-        vocabulary.load({"tokenizer.json": b'{"model": {"vocab": {}}}'})
+        spelling.load({"tokenizer.json": b'{"model": {"vocab": {}}}'})
 
 
 def bpe(merges, *, vocab="a|b|c|ab|abc|##b|##c", **settings):
@@ -156,7 +156,7 @@ def test_merges_that_the_library_loads_are_read(merges, settings):
     content = bpe(merges, **settings)
 
     assert vocabulary.parse(content)
-    assert vocabulary.load(content)
+    assert spelling.load(content)
 
 
 @pytest.mark.parametrize(
@@ -290,11 +290,11 @@ def test_parsing_can_be_stopped():
 )
 def test_a_word_without_a_spelling_is_empty_where_there_is_no_unknown_token(model):
     content = files(model, version="1.0")
-    tokenizer = vocabulary.load(content)
+    tokenizer = spelling.load(content)
 
-    assert vocabulary.spell(tokenizer, "z") == []
-    assert vocabulary.spell(tokenizer, "a") == [0]
-    assert vocabulary.unknown_id(content, tokenizer) is None
+    assert spelling.spell(tokenizer, "z") == []
+    assert spelling.spell(tokenizer, "a") == [0]
+    assert spelling.unknown_id(content, tokenizer) is None
 
 
 @pytest.mark.parametrize(
@@ -307,18 +307,18 @@ def test_a_word_without_a_spelling_is_empty_where_there_is_no_unknown_token(mode
 )
 def test_the_unknown_token_is_that_of_the_model(model):
     content = files(model, version="1.0")
-    tokenizer = vocabulary.load(content)
+    tokenizer = spelling.load(content)
 
-    assert vocabulary.unknown_id(content, tokenizer) == 1
-    assert vocabulary.spell(tokenizer, "z") == [1]
+    assert spelling.unknown_id(content, tokenizer) == 1
+    assert spelling.spell(tokenizer, "z") == [1]
 
 
 def test_a_panic_of_the_library_is_a_refusal():
     with pytest.raises(CorruptFile, match="cannot be loaded"):
-        vocabulary.load(normalized({"type": "Precompiled", "precompiled_charsmap": "AAAA"}))
-    tokenizer = vocabulary.load(normalized(replace("", Regex="(a+)+$")))
+        spelling.load(normalized({"type": "Precompiled", "precompiled_charsmap": "AAAA"}))
+    tokenizer = spelling.load(normalized(replace("", Regex="(a+)+$")))
     with pytest.raises(CorruptFile, match="cannot spell") as refusal:
-        vocabulary.spell(tokenizer, "a" * 40 + "b")
+        spelling.spell(tokenizer, "a" * 40 + "b")
 
     assert "retry-limit" in refusal.value.detail
 
@@ -330,7 +330,7 @@ def test_what_the_library_did_not_raise_is_let_through(kind):
             raise kind
 
     with pytest.raises(kind):
-        vocabulary.spell(Interrupted(), "a")
+        spelling.spell(Interrupted(), "a")
 
 
 def test_a_template_does_not_repeat_a_word():
@@ -341,11 +341,11 @@ def test_a_template_does_not_repeat_a_word():
         {"type": "WordLevel", "unk_token": "a", "vocab": {"a": 0}}, version="1.0", post_processor=template
     )
 
-    assert vocabulary.spell(vocabulary.load(content), "a") == [0]
+    assert spelling.spell(spelling.load(content), "a") == [0]
 
 
 def test_settings_beside_vocab_txt_are_short():
     content = {"vocab.txt": b"a\n", "tokenizer_config.json": b" " * (5 << 20)}
 
     with pytest.raises(TooMany, match="tokenizer_config.json"):
-        vocabulary.load(content)
+        spelling.load(content)
