@@ -116,7 +116,11 @@ def _documents(model, method, state, vector, k):
     scored = []
     for name, sentences in sequences.documents(model["id"]):
         boundary.tick()
-        mean = _mean(unit, np.searchsorted(known, np.frombuffer(sentences, f"S{_DIGEST}")))
+        wanted = np.frombuffer(sentences, f"S{_DIGEST}")
+        rows = np.minimum(np.searchsorted(known, wanted), len(known) - 1)
+        # Some may have no vector yet.
+        rows = rows[known[rows] == wanted]
+        mean = _mean(unit, rows)
         length = float(np.linalg.norm(mean))
         if length > 0.0:
             scored.append((-float(np.float32(min(1.0, max(-1.0, mean @ vector / length)))), name))
@@ -138,4 +142,4 @@ def _mean(unit, rows):
     for first in range(0, len(rows), _ROWS_A_BLOCK):
         boundary.tick()
         total += unit[rows[first : first + _ROWS_A_BLOCK]].sum(axis=0, dtype=np.float64)
-    return total / len(rows)
+    return total / max(1, len(rows))

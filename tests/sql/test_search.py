@@ -228,6 +228,11 @@ class TestChange:
         assert [row[:-1] for row in found] == [row[:-1] for row in complete]
         assert {row[-1] for row in complete} == {True} and {row[-1] for row in found} == {False}
         assert any("no vector yet" in message for message in said)
+        # By whole documents: one without any vector is left out, one with some counts by those.
+        store(own, "c", "Waab waac. Waah waai!", vectors=False)
+        ask_documents = "SELECT document, exact FROM hypercube.search('waab waac', scope => 'document')"
+        assert own.execute(ask_documents).fetchall() == [("c", False), ("a", False)]
+        drop(own, "c")
         own.execute("SELECT hypercube.embed_documents()")
         assert answer(own) == brute_force(own)
         assert {row[-1] for row in own.execute(ask).fetchall()} == {True}
