@@ -2,10 +2,8 @@
 
 from collections import Counter
 
-from hypercube import boundary, catalog, meaning, reading, texts
-from hypercube.errors import InvalidArgument, NotAllowed, UnknownDocument
-
-_SENTENCES_A_STATEMENT = 2_000
+from hypercube import boundary, catalog, graph, meaning, reading, texts
+from hypercube.errors import InvalidArgument, UnknownDocument
 
 
 def read_documents(name, names, vectors):
@@ -22,11 +20,10 @@ def read_documents(name, names, vectors):
     """
     if vectors is None:
         raise InvalidArgument("vectors must not be null", hint="Give true or false.")
-    role = boundary.caller()
     catalog.find_model(name)
     catalog.lock_writers()
     model = catalog.find_model(name)
-    chosen = _chosen(names, model, role)
+    chosen = _chosen(names, model)
     if not chosen:
         return 0
     ids = [document["id"] for document in chosen]
@@ -37,13 +34,13 @@ def read_documents(name, names, vectors):
     texts.set_model(ids, model["id"])
     times = Counter(one for _, one in before)
     gone = []
-    for some in _in_parts(sorted(times)):
+    for some in graph.in_parts(sorted(times)):
         boundary.tick()
         gone += texts.drop_sentences(some)
     for model_id in sorted({one for one, _ in before if one is not None}):
         reading.forget(model_id, [one for other, one in gone if other == model_id])
     sentences = {}
-    for some in _in_parts(list(times)):
+    for some in graph.in_parts(list(times)):
         boundary.tick()
         sentences.update(reading.texts_of(some))
     reading.read(model, sentences, times, boundary.tick)
@@ -54,15 +51,10 @@ def read_documents(name, names, vectors):
     return len(chosen)
 
 
-def _in_parts(ids):
-    for first in range(0, len(ids), _SENTENCES_A_STATEMENT):
-        yield ids[first : first + _SENTENCES_A_STATEMENT]
-
-
-def _chosen(names, model, role):
+def _chosen(names, model):
     """Return the documents that are named, or that no model reads, but those that this one reads already."""
     if names is None:
-        owned = {}
+        role, owned = boundary.caller(), {}
         found = texts.documents_without_model()
         for document in found:
             owner = document["owner"]
@@ -77,9 +69,5 @@ def _chosen(names, model, role):
         if one not in known:
             raise UnknownDocument(one)
     for document in found:
-        if not catalog.is_member(role, document["owner"]):
-            raise NotAllowed(
-                f'role "{role}" does not own document "{document["name"]}"',
-                hint=f"Its owner {document['owner']} can do it.",
-            )
+        catalog.require_owner(document, "document")
     return [document for document in found if document["model_id"] != model["id"]]

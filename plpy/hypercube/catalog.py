@@ -89,18 +89,18 @@ def is_member(role, of):
     )[0]["member"]
 
 
-def require_owner(model):
-    """Refuse a caller who is no member of the role that owns a model.
+def require_owner(owned, what="model"):
+    """Refuse a caller who is no member of the role that owns a model or a document.
 
     Raises
     ------
     NotAllowed
     """
     role = boundary.caller()
-    if not is_member(role, model["owner"]):
+    if not is_member(role, owned["owner"]):
         raise NotAllowed(
-            f'role "{role}" does not own model "{model["name"]}"',
-            hint=f"Its owner {model['owner']} can do it.",
+            f'role "{role}" does not own {what} "{owned["name"]}"',
+            hint=f"Its owner {owned['owner']} can do it.",
         )
 
 

@@ -13,7 +13,6 @@ from hypercube.errors import (
     CorruptFile,
     InvalidArgument,
     NameTaken,
-    NotAllowed,
     TooMany,
     UnknownDocument,
     Unrepresentable,
@@ -54,13 +53,13 @@ def ingest_texts(names, contents, metadata, model, language, replace, vectors):
     contents, metadata = _checked(names, contents, metadata, replace, vectors)
     language = texts.language(language)
     _model(model)
-    _replaced(names, replace, role)
+    _replaced(names, replace)
     steps = _Steps(names, contents, vectors)
     found, made = compositions.compose(contents, step=steps("compose"))
     # What others write has to wait from here on; they may have taken a name meanwhile.
     catalog.lock_writers()
     chosen = _model(model)
-    old = _replaced(names, replace, role)
+    old = _replaced(names, replace)
     step = steps("store")
     sentences, times = _sentences(contents, made)
     seen = _stored(list(sentences))
@@ -70,7 +69,7 @@ def ingest_texts(names, contents, metadata, model, language, replace, vectors):
     for name, content, text, told in zip(names, contents, made, metadata, strict=True):
         step(0.9)
         _store(name, content, text, told, language, chosen, owners.get(name, role))
-    for some in _in_parts(list(sentences)):
+    for some in graph.in_parts(list(sentences)):
         step(0.95)
         texts.store_searchable(some, language)
     lengths = {}
@@ -164,13 +163,13 @@ def _object(told):
     return told
 
 
-def _replaced(names, replace, role):
+def _replaced(names, replace):
     """Return the documents that have one of the names; refuse them where they are not to be replaced."""
     old = texts.documents(names)
     for document in old:
         if not replace:
             raise NameTaken(document["name"], document=True)
-        _require_owner(document, role)
+        catalog.require_owner(document, "document")
     return old
 
 
@@ -179,14 +178,6 @@ def _model(name):
     if name is None and not catalog.models():
         return None
     return catalog.find_model(name)
-
-
-def _require_owner(document, role):
-    if not catalog.is_member(role, document["owner"]):
-        raise NotAllowed(
-            f'role "{role}" does not own document "{document["name"]}"',
-            hint=f"Its owner {document['owner']} can do it.",
-        )
 
 
 def _sentences(contents, made):
@@ -206,14 +197,9 @@ def _places(content, text):
     return zip(text.sentences, text.starts, ends if text.sentences else (), strict=True)
 
 
-def _in_parts(ids):
-    for first in range(0, len(ids), _SENTENCES_A_STATEMENT):
-        yield ids[first : first + _SENTENCES_A_STATEMENT]
-
-
 def _stored(ids):
     """Return those of the sentences that a document has already."""
-    return {one for some in _in_parts(ids) for one in texts.in_documents(some)}
+    return {one for some in graph.in_parts(ids) for one in texts.in_documents(some)}
 
 
 def _store(name, content, text, metadata, language, model, owner):
@@ -266,12 +252,11 @@ def drop_document(name):
     """Remove a document for its owner; return the row of hypercube.text_drop_report."""
     if name is None:
         raise InvalidArgument("the document must be named", hint="SELECT name FROM hypercube.document.")
-    role = boundary.caller()
     catalog.lock_writers()
     found = texts.documents([name])
     if not found:
         raise UnknownDocument(name)
-    _require_owner(found[0], role)
+    catalog.require_owner(found[0], "document")
     gone = _take_out(found)
     compositions_gone, vectors = _sweep(gone)
     return {
@@ -311,7 +296,7 @@ def _sweep(gone):
     if not gone.roots:
         return 0, 0
     vectors = []
-    for some in _in_parts(sorted(set(gone.sentences))):
+    for some in graph.in_parts(sorted(set(gone.sentences))):
         boundary.tick()
         vectors += texts.drop_sentences(some)
     for model in gone.models.values():

@@ -75,6 +75,11 @@ def store_atoms(codepoints, step=boundary.tick):
     return new
 
 
+def in_parts(ids, size=_ROWS_A_STATEMENT):
+    """Cut a list into lists of at most so many entries."""
+    return [ids[start : start + size] for start in range(0, len(ids), size)]
+
+
 def parts(count, size):
     """Cut range(count) into slices, each with the share of the work done before it."""
     for start in range(0, count, size):

@@ -9,7 +9,7 @@ import json
 import re
 from collections import Counter
 
-from hypercube import boundary, bulk, catalog, classify, embeddings, scales, sources, vocabulary
+from hypercube import boundary, bulk, catalog, classify, embeddings, graph, scales, sources, vocabulary
 from hypercube.errors import InvalidArgument, NameTaken, PostconditionFailed
 from hypercube.plan import clean, read_plan
 from hypercube.store import store_bytes
@@ -245,14 +245,14 @@ def _use(plan, tensor, skipped):
 
 def _store_vocabulary(plan, model_id, usable, step):
     """Insert atoms, compositions and tokens; return how many compositions were new."""
-    from hypercube import compositions, graph
+    from hypercube import compositions
 
     pieces = (piece.text for _, piece in sorted(plan.pieces.items()))
     spelled = compositions.spell(pieces, step=lambda fraction: step(0.3 * fraction))
     new = graph.store(spelled, lambda fraction: step(0.3 + 0.5 * fraction))
     id_of = dict(zip(spelled.labels, spelled.ids, strict=True))
-    for part, share in _parts(plan.vocabulary_size, 0.8, 1.0, 20_000):
-        step(share)
+    for part, share in graph.parts(plan.vocabulary_size, 20_000):
+        step(0.8 + 0.2 * share)
         ids = range(plan.vocabulary_size)[part]
         found = [plan.pieces.get(token_id) for token_id in ids]
         bulk.store_tokens(
@@ -274,16 +274,10 @@ def _store_merges(plan, model_id):
     for left, _ in pairs:
         met[left] += 1
         ranks.append(min(met[left], _RANK_LIMIT))
-    for part, _ in _parts(len(pairs), 0.0, 1.0, 20_000):
+    for part, _ in graph.parts(len(pairs), 20_000):
         boundary.tick()
         sources, targets = zip(*pairs[part], strict=True)
         weights = [1.0 - place / len(pairs) for place in range(part.start, part.stop)]
         bulk.store_merges(model_id, list(sources), list(targets), ranks[part], weights)
     if pairs:
         plan.notes.append(f"{len(pairs)} merges of the tokenizer are relations of kind M")
-
-
-def _parts(count, begin, end, size):
-    """Cut range(count) into slices, each with the share of the work done before it."""
-    for start in range(0, count, size):
-        yield slice(start, min(start + size, count)), begin + (end - begin) * start / count
