@@ -17,8 +17,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
+from bench_audit import measure_audit
 from bench_batches import Words
-from bench_questions import measure_questions
+from bench_guard import measure_guard
+from bench_questions import choose_words, measure_questions
 from bench_texts import measure_texts
 from bench_tools import (
     PeakMemory,
@@ -192,6 +194,9 @@ def measure(full):
             yield from measure_texts(server)
             say("questions")
             yield from measure_questions(server, exact, Words(read_pieces(server), unit), folder, full)
+            say("guard")
+            yield from measure_guard(server, choose_words(server), folder)
+            yield from measure_audit(server)
         finally:
             server.stop()
 

@@ -77,15 +77,18 @@ def one_core(*pids):
             os.sched_setaffinity(pid, cores)
 
 
-def pgbench(server, folder, mode, statements, seconds=1):
-    """Return the average seconds of a statement, chosen at random by one pgbench client."""
+def pgbench(server, folder, mode, statements, seconds=1, **changes):
+    """Return the average seconds of a statement, chosen at random by one pgbench client.
+
+    `changes` are those of the dsn: another role or database.
+    """
     command = [program_folder() / "pgbench", "--no-vacuum", f"--protocol={mode}", f"--time={seconds}"]
     # pgbench takes 128 scripts; words in them, not in a table, leave only the question to be measured.
     for number, statement in enumerate(statements[:100]):
         script = folder / f"{number}.sql"
         script.write_text(f"{statement};\n")
         command += ["--file", script]
-    dsn = server.dsn(dbname="minilm")
+    dsn = server.dsn(**{"dbname": "minilm", **changes})
     command += ["--host", dsn["host"], "--port", str(dsn["port"]), "--username", dsn["user"], dsn["dbname"]]
     told = subprocess.run(command, capture_output=True, text=True)
     if told.returncode:

@@ -67,4 +67,26 @@ SELECT * FROM hypercube.tokenize('The harpooneers of Nantucket', 'minilm');
 
 SELECT label, path FROM hypercube.orthographic_neighbors('Nantuket', 3);
 
+\set ECHO none
+SELECT to_regrole('demo_reader') IS NULL AS to_make \gset
+\if :to_make
+\set ECHO queries
+CREATE ROLE demo_reader IN ROLE hypercube_reader;
+\endif
+\set ECHO queries
+
+SET ROLE demo_reader;
+SELECT count(*) AS models_of_a_stranger FROM hypercube.model;
+RESET ROLE;
+SELECT hypercube.grant_model('minilm', 'demo_reader');
+SET ROLE demo_reader;
+SELECT label, score FROM hypercube.semantic_neighbors('whale', 2, 'minilm');
+SELECT count(*) AS documents_of_a_stranger FROM hypercube.document;
+RESET ROLE;
+SELECT hypercube.revoke_model('minilm', 'demo_reader');
+
+SELECT role, operation, kind, objects ->> 0 AS first_of, outcome FROM hypercube.audit_log ORDER BY id DESC LIMIT 4;
+
+SELECT ok, first_bad, problem FROM hypercube.audit_verify();
+
 SELECT * FROM hypercube.health();

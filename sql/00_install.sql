@@ -1,5 +1,17 @@
 \echo Use "CREATE EXTENSION hypercube CASCADE" to load this file. \quit
 
+-- Whoever may create objects in the schema of cube could plant there what matches better than the server's own
+-- functions, and a body that is parsed now would call it ever after.
+SET LOCAL search_path = pg_catalog, pg_temp;
+
+-- For the few statements that need cube, which may live in any schema.  In these every argument has just the
+-- type that is declared, so that nothing can match better.
+SELECT pg_catalog.set_config('hypercube.with_cube', pg_catalog.format('pg_catalog, %I, pg_temp', n.nspname), true)
+FROM pg_catalog.pg_extension AS e
+JOIN pg_catalog.pg_namespace AS n ON n.oid = e.extnamespace
+WHERE e.extname = 'cube';
+
+
 -- Whoever owns the schema could later replace what is in it.
 DO $$
 BEGIN
@@ -48,3 +60,38 @@ if missing:
         " then connect again.",
     )
 $python$;
+
+
+-- The roles that rights are given to.  They belong to the cluster: other databases may have the extension
+-- too, and they stay when it is dropped.
+DO $$
+BEGIN
+    IF EXISTS (
+        SELECT
+        FROM pg_catalog.pg_roles
+        WHERE rolname IN ('hypercube_reader', 'hypercube_ingest', 'hypercube_auditor', 'hypercube_admin')
+          AND (rolcanlogin OR rolsuper OR rolbypassrls OR rolcreaterole OR rolreplication)
+    ) THEN
+        RAISE EXCEPTION USING
+            ERRCODE = 'object_not_in_prerequisite_state',
+            MESSAGE = 'a role "hypercube_..." exists already and may do more than such a role should',
+            HINT = 'ALTER ROLE ... NOLOGIN NOSUPERUSER NOBYPASSRLS NOCREATEROLE NOREPLICATION, or rename it.';
+    END IF;
+    IF pg_catalog.to_regrole('hypercube_reader') IS NULL THEN
+        CREATE ROLE hypercube_reader NOLOGIN;
+    END IF;
+    IF pg_catalog.to_regrole('hypercube_ingest') IS NULL THEN
+        CREATE ROLE hypercube_ingest NOLOGIN;
+    END IF;
+    IF pg_catalog.to_regrole('hypercube_auditor') IS NULL THEN
+        CREATE ROLE hypercube_auditor NOLOGIN;
+    END IF;
+    IF pg_catalog.to_regrole('hypercube_admin') IS NULL THEN
+        CREATE ROLE hypercube_admin NOLOGIN;
+    END IF;
+END
+$$;
+
+-- Who brings models may ask them, who administers may do both.  Whoever watches over them is apart.
+GRANT hypercube_reader TO hypercube_ingest;
+GRANT hypercube_ingest TO hypercube_admin;

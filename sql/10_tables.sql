@@ -9,30 +9,43 @@ COMMENT ON TYPE hypercube.token_kind
     IS 'what a token of a vocabulary is: the start of a word, a later part of one, a raw byte, a marker, or never used';
 
 
+-- Not the table of models: a grant must not wait for a writer who takes his time.
+CREATE TABLE hypercube.writer_turn ();
+
+COMMENT ON TABLE hypercube.writer_turn
+    IS 'without rows: whoever writes models, documents or compositions holds a lock on it until his transaction ends';
+
+
 CREATE TABLE hypercube.allowed_source (
     path text NOT NULL,
+    role name NOT NULL,
     added_by name NOT NULL,
     added_at timestamptz NOT NULL DEFAULT now(),
-    CONSTRAINT allowed_source_pkey PRIMARY KEY (path)
+    CONSTRAINT allowed_source_pkey PRIMARY KEY (path, role)
 );
 
 COMMENT ON TABLE hypercube.allowed_source
     IS 'folders of the server that models may be read from';
 COMMENT ON COLUMN hypercube.allowed_source.path
     IS 'absolute path with symbolic links resolved';
+COMMENT ON COLUMN hypercube.allowed_source.role
+    IS 'whose members may use the folder';
 
 
 CREATE TABLE hypercube.allowed_target (
     path text NOT NULL,
+    role name NOT NULL,
     added_by name NOT NULL,
     added_at timestamptz NOT NULL DEFAULT now(),
-    CONSTRAINT allowed_target_pkey PRIMARY KEY (path)
+    CONSTRAINT allowed_target_pkey PRIMARY KEY (path, role)
 );
 
 COMMENT ON TABLE hypercube.allowed_target
     IS 'folders of the server that models may be exported into';
 COMMENT ON COLUMN hypercube.allowed_target.path
     IS 'absolute path with symbolic links resolved';
+COMMENT ON COLUMN hypercube.allowed_target.role
+    IS 'whose members may use the folder';
 
 
 CREATE TABLE hypercube.model (
@@ -49,6 +62,7 @@ CREATE TABLE hypercube.model (
     metadata jsonb,
     licence text,
     owner name NOT NULL,
+    readers name[] NOT NULL DEFAULT '{}',
     created_at timestamptz NOT NULL DEFAULT now(),
     report jsonb,
     CONSTRAINT model_pkey PRIMARY KEY (id),
@@ -75,6 +89,10 @@ COMMENT ON COLUMN hypercube.model.config
     IS 'config.json as it was read';
 COMMENT ON COLUMN hypercube.model.metadata
     IS '__metadata__ of the safetensors headers';
+COMMENT ON COLUMN hypercube.model.owner
+    IS 'the role whose members drop, export and grant it';
+COMMENT ON COLUMN hypercube.model.readers
+    IS 'the roles whose members see it beside its owner; public stands for everybody';
 COMMENT ON COLUMN hypercube.model.report
     IS 'what ingest returned';
 
@@ -168,62 +186,6 @@ COMMENT ON TABLE hypercube.tensor_chunk
     IS 'which chunks, in which order, make up the bytes of a tensor';
 
 
-CREATE TABLE hypercube.atom (
-    codepoint integer NOT NULL,
-    id bytea NOT NULL,
-    point cube NOT NULL,
-    hilbert bytea NOT NULL,
-    CONSTRAINT atom_pkey PRIMARY KEY (codepoint),
-    CONSTRAINT atom_id_key UNIQUE (id)
-);
-
-COMMENT ON TABLE hypercube.atom
-    IS 'Unicode scalar values, each with its place on the unit 3-sphere';
-COMMENT ON COLUMN hypercube.atom.id
-    IS 'BLAKE3 of the UTF-8 bytes of the character';
-COMMENT ON COLUMN hypercube.atom.hilbert
-    IS '128-bit Hilbert index of the point, big-endian';
-
-
-CREATE TABLE hypercube.atom_map (
-    version integer NOT NULL,
-    CONSTRAINT atom_map_pkey PRIMARY KEY (version)
-);
-
-COMMENT ON TABLE hypercube.atom_map
-    IS 'by which version of the map the stored characters were placed: one row, as soon as there are any';
-
-
-CREATE TABLE hypercube.composition (
-    id bytea NOT NULL,
-    label text NOT NULL,
-    depth integer NOT NULL,
-    child_count integer NOT NULL,
-    atom_count integer NOT NULL,
-    centroid cube NOT NULL,
-    hilbert bytea NOT NULL,
-    children bytea NOT NULL,
-    CONSTRAINT composition_pkey PRIMARY KEY (id),
-    CONSTRAINT composition_children_length CHECK (octet_length(children) = 32 * child_count)
-);
-
--- Labels are compared as a whole and may be long: a hash index holds any length.
-CREATE INDEX composition_label_index ON hypercube.composition USING hash (label);
-
-COMMENT ON TABLE hypercube.composition
-    IS 'texts as a Merkle DAG: a composition is named by the digest of its ordered children';
-COMMENT ON COLUMN hypercube.composition.id
-    IS 'BLAKE3 of the line "hypercube composition 1" and the children';
-COMMENT ON COLUMN hypercube.composition.label
-    IS 'the text of a word or sentence, the first 200 characters of what is made of sentences; U+2400 stands for the null character';
-COMMENT ON COLUMN hypercube.composition.depth
-    IS 'levels above the atoms: 1 for a word, 2 for a sentence of words, 3 for a text of sentences';
-COMMENT ON COLUMN hypercube.composition.centroid
-    IS 'mean of the points of its atoms; the origin where there are none';
-COMMENT ON COLUMN hypercube.composition.children
-    IS 'the 32-byte ids of the ordered children, one after the other: atoms or compositions';
-
-
 CREATE TABLE hypercube.token (
     model_id integer NOT NULL,
     token_id integer NOT NULL,
@@ -232,12 +194,14 @@ CREATE TABLE hypercube.token (
     piece text,
     label text,
     composition_id bytea,
+    -- Stored: an index over lower(label) could not be used under row-level security.
+    folded text GENERATED ALWAYS AS (lower(label)) STORED,
     CONSTRAINT token_pkey PRIMARY KEY (model_id, token_id)
 );
 
 CREATE INDEX token_label_index ON hypercube.token (model_id, label);
 -- Models are compared by their words in lower case.
-CREATE INDEX token_folded_index ON hypercube.token (lower(label)) WHERE kind = 'word';
+CREATE INDEX token_folded_index ON hypercube.token (folded) WHERE kind = 'word';
 CREATE INDEX token_composition_index ON hypercube.token (composition_id, model_id);
 
 COMMENT ON TABLE hypercube.token
@@ -248,6 +212,8 @@ COMMENT ON COLUMN hypercube.token.piece
     IS 'as the tokenizer spells it; null for embedding rows beyond the vocabulary';
 COMMENT ON COLUMN hypercube.token.label
     IS 'as a person reads it; a continuation is marked with ## in front';
+COMMENT ON COLUMN hypercube.token.folded
+    IS 'the label in lower case';
 
 
 CREATE TABLE hypercube.relation_kind (
@@ -288,6 +254,8 @@ COMMENT ON COLUMN hypercube.relation.weight
     IS 'for kind E the cosine of the two embedding vectors, for M how early the merge is made (1 is the first), for S the pointwise mutual information in bits';
 
 
+SELECT pg_catalog.set_config('search_path', pg_catalog.current_setting('hypercube.with_cube'), true);
+
 CREATE TABLE hypercube.projection (
     model_id integer NOT NULL,
     token_id integer NOT NULL,
@@ -295,6 +263,8 @@ CREATE TABLE hypercube.projection (
     hilbert bytea NOT NULL,
     CONSTRAINT projection_pkey PRIMARY KEY (model_id, token_id)
 );
+
+SET LOCAL search_path = pg_catalog, pg_temp;
 
 CREATE INDEX projection_point_index ON hypercube.projection USING gist (point);
 CREATE INDEX projection_hilbert_index ON hypercube.projection (model_id, hilbert);
@@ -363,6 +333,7 @@ COMMENT ON TABLE hypercube.upload_part
 
 
 -- Without this pg_dump would leave out every row.
+SELECT pg_catalog.pg_extension_config_dump('hypercube.writer_turn', '');
 SELECT pg_catalog.pg_extension_config_dump('hypercube.allowed_source', '');
 SELECT pg_catalog.pg_extension_config_dump('hypercube.allowed_target', '');
 SELECT pg_catalog.pg_extension_config_dump('hypercube.upload', '');
@@ -373,9 +344,6 @@ SELECT pg_catalog.pg_extension_config_dump('hypercube.model_file', '');
 SELECT pg_catalog.pg_extension_config_dump('hypercube.tensor', '');
 SELECT pg_catalog.pg_extension_config_dump('hypercube.chunk', '');
 SELECT pg_catalog.pg_extension_config_dump('hypercube.tensor_chunk', '');
-SELECT pg_catalog.pg_extension_config_dump('hypercube.atom', '');
-SELECT pg_catalog.pg_extension_config_dump('hypercube.atom_map', '');
-SELECT pg_catalog.pg_extension_config_dump('hypercube.composition', '');
 SELECT pg_catalog.pg_extension_config_dump('hypercube.token', '');
 SELECT pg_catalog.pg_extension_config_dump('hypercube.relation', '');
 SELECT pg_catalog.pg_extension_config_dump('hypercube.projection', '');

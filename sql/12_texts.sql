@@ -9,6 +9,8 @@ CREATE FUNCTION hypercube._child_ids(children bytea)
     IMMUTABLE
     STRICT
     PARALLEL SAFE
+    -- It tells nothing but its result, and has no error: the index below may be read before the policies.
+    LEAKPROOF
 RETURN ARRAY(
     -- Taken out of its toast once, not for every child.
     SELECT substring(whole.ids FROM 32 * place + 1 FOR 32)
@@ -17,7 +19,8 @@ RETURN ARRAY(
 );
 
 -- Which compositions hold a child.  Words are many, and are found by their letters through their labels.
-CREATE INDEX composition_parent_index ON hypercube.composition USING gin (hypercube._child_ids(children)) WHERE depth > 1;
+CREATE INDEX composition_parent_index
+    ON hypercube.composition USING gin (hypercube._child_ids(children) hypercube.ids_ops) WHERE depth > 1;
 
 
 CREATE VIEW hypercube.composition_child
@@ -44,6 +47,7 @@ CREATE TABLE hypercube.kept_composition (
     composition_id bytea NOT NULL,
     owner name NOT NULL,
     kept_at timestamptz NOT NULL DEFAULT now(),
+    holder_id integer NOT NULL,
     CONSTRAINT kept_composition_pkey PRIMARY KEY (composition_id, owner)
 );
 
@@ -63,8 +67,12 @@ CREATE TABLE hypercube.document (
     model_id integer,
     metadata jsonb,
     owner name NOT NULL,
+    readers name[] NOT NULL DEFAULT '{}',
     created_at timestamptz NOT NULL DEFAULT now(),
     words tsvector,
+    pairs bigint NOT NULL DEFAULT 0,
+    related boolean NOT NULL DEFAULT false,
+    embedded boolean NOT NULL DEFAULT false,
     CONSTRAINT document_pkey PRIMARY KEY (id),
     CONSTRAINT document_name_key UNIQUE (name),
     CONSTRAINT document_model_fkey FOREIGN KEY (model_id) REFERENCES hypercube.model (id),
@@ -74,7 +82,7 @@ CREATE TABLE hypercube.document (
 
 CREATE INDEX document_composition_index ON hypercube.document (composition_id);
 CREATE INDEX document_model_index ON hypercube.document (model_id);
-CREATE INDEX document_words_index ON hypercube.document USING gin (words);
+CREATE INDEX document_words_index ON hypercube.document USING gin (words hypercube.words_ops);
 
 COMMENT ON TABLE hypercube.document
     IS 'one row for each stored text';
@@ -86,6 +94,16 @@ COMMENT ON COLUMN hypercube.document.language
     IS 'text search configuration that its words are reduced with';
 COMMENT ON COLUMN hypercube.document.model_id
     IS 'the model whose tokens and vectors its sentences have; null when none was loaded';
+COMMENT ON COLUMN hypercube.document.owner
+    IS 'the role whose members replace, drop and grant it';
+COMMENT ON COLUMN hypercube.document.readers
+    IS 'the roles whose members see it beside its owner; public stands for everybody';
+COMMENT ON COLUMN hypercube.document.pairs
+    IS 'how many pairs of tokens are counted in it';
+COMMENT ON COLUMN hypercube.document.related
+    IS 'whether the relations of kind S of the model were made from it, among others';
+COMMENT ON COLUMN hypercube.document.embedded
+    IS 'whether its sentences were given vectors of the model: that others have those of some already does not count';
 COMMENT ON COLUMN hypercube.document.words
     IS 'for full-text search; null when the text has more different words than a tsvector holds';
 
@@ -115,7 +133,7 @@ CREATE TABLE hypercube.sentence_search (
     CONSTRAINT sentence_search_pkey PRIMARY KEY (composition_id, language)
 );
 
-CREATE INDEX sentence_search_words_index ON hypercube.sentence_search USING gin (words);
+CREATE INDEX sentence_search_words_index ON hypercube.sentence_search USING gin (words hypercube.words_ops);
 
 COMMENT ON TABLE hypercube.sentence_search
     IS 'the words of each different sentence, reduced for full-text search';
@@ -147,18 +165,21 @@ COMMENT ON COLUMN hypercube.sentence_vector.vector
     IS 'float32, little-endian, of length 1';
 
 
+-- By document: not everybody counts the same ones.
 CREATE TABLE hypercube.sequence (
     model_id integer NOT NULL,
     source integer NOT NULL,
     target integer NOT NULL,
+    document_id integer NOT NULL,
     count bigint NOT NULL,
-    CONSTRAINT sequence_pkey PRIMARY KEY (model_id, source, target)
+    CONSTRAINT sequence_pkey PRIMARY KEY (model_id, source, target, document_id)
 );
 
-CREATE INDEX sequence_target_index ON hypercube.sequence (model_id, target) INCLUDE (count);
+CREATE INDEX sequence_target_index ON hypercube.sequence (model_id, target) INCLUDE (count, document_id);
+CREATE INDEX sequence_document_index ON hypercube.sequence (document_id);
 
 COMMENT ON TABLE hypercube.sequence
-    IS 'how often one token follows another in the stored documents';
+    IS 'how often one token follows another in each document';
 
 
 CREATE TABLE hypercube.text_state (
@@ -166,7 +187,6 @@ CREATE TABLE hypercube.text_state (
     sequence_window integer NOT NULL DEFAULT 1,
     minimum_count integer,
     vectors bytea,
-    complete boolean NOT NULL DEFAULT true,
     relations_current boolean NOT NULL DEFAULT true,
     CONSTRAINT text_state_pkey PRIMARY KEY (model_id)
 );
@@ -179,10 +199,20 @@ COMMENT ON COLUMN hypercube.text_state.minimum_count
     IS 'pairs counted less often are no relations; null when none are wanted';
 COMMENT ON COLUMN hypercube.text_state.vectors
     IS 'changes whenever a vector of a sentence comes or goes';
-COMMENT ON COLUMN hypercube.text_state.complete
-    IS 'whether all sentences have vectors';
 COMMENT ON COLUMN hypercube.text_state.relations_current
-    IS 'whether no document came or went since the relations of kind S were made';
+    IS 'whether every document that the relations of kind S were made from is still there';
+
+
+-- Rows that come and are summed, not one that is changed: nobody waits for somebody else's grant.
+CREATE TABLE hypercube.reader_change (
+    model_id integer NOT NULL,
+    mark bigint NOT NULL
+);
+
+CREATE INDEX reader_change_model_index ON hypercube.reader_change (model_id) INCLUDE (mark);
+
+COMMENT ON TABLE hypercube.reader_change
+    IS 'that documents of a model came, went or were granted since its sessions looked which sentences they see';
 
 
 SELECT pg_catalog.pg_extension_config_dump('hypercube.kept_composition', '');
@@ -194,6 +224,7 @@ SELECT pg_catalog.pg_extension_config_dump('hypercube.sentence_token', '');
 SELECT pg_catalog.pg_extension_config_dump('hypercube.sentence_vector', '');
 SELECT pg_catalog.pg_extension_config_dump('hypercube.sequence', '');
 SELECT pg_catalog.pg_extension_config_dump('hypercube.text_state', '');
+SELECT pg_catalog.pg_extension_config_dump('hypercube.reader_change', '');
 
 
 -- A tsvector holds a megabyte; what is longer is found by its sentences alone.

@@ -86,6 +86,7 @@ BEGIN
             MESSAGE = format('%s rows were asked for, at most %s are allowed', k, most),
             HINT = format('SET hypercube.max_k = ''%s'' allows them for the session.', k);
     END IF;
+    PERFORM hypercube._check_limit_of_k(k);
 END
 $$;
 

@@ -1,33 +1,35 @@
-CREATE FUNCTION hypercube.allow_source(path text)
+CREATE FUNCTION hypercube.allow_source(path text, role text DEFAULT 'hypercube_ingest')
     RETURNS text
     LANGUAGE plpython3u
     VOLATILE
     PARALLEL UNSAFE
-    SECURITY DEFINER
+    SET jit = off
+    SET quote_all_identifiers = off
     SET search_path = pg_catalog, pg_temp
 AS $python$
 from hypercube import api
-return api.allow_source(path)
+return api.allow_source(path, role)
 $python$;
 
-COMMENT ON FUNCTION hypercube.allow_source(text)
-    IS 'lets models be read from a folder of the server, returns the folder with symbolic links resolved; for superusers and members of pg_read_server_files';
+COMMENT ON FUNCTION hypercube.allow_source(text, text)
+    IS 'lets the members of a role read models from a folder of the server, returns the folder with symbolic links resolved; for superusers and members of pg_read_server_files';
 
 
-CREATE FUNCTION hypercube.disallow_source(path text)
+CREATE FUNCTION hypercube.disallow_source(path text, role text DEFAULT NULL)
     RETURNS boolean
     LANGUAGE plpython3u
     VOLATILE
     PARALLEL UNSAFE
-    SECURITY DEFINER
+    SET jit = off
+    SET quote_all_identifiers = off
     SET search_path = pg_catalog, pg_temp
 AS $python$
 from hypercube import api
-return api.disallow_source(path)
+return api.disallow_source(path, role)
 $python$;
 
-COMMENT ON FUNCTION hypercube.disallow_source(text)
-    IS 'takes back allow_source, returns whether the folder was allowed';
+COMMENT ON FUNCTION hypercube.disallow_source(text, text)
+    IS 'takes back allow_source, for one role or for all, returns whether the folder was allowed';
 
 
 CREATE TYPE hypercube.ingest_report AS (
@@ -49,7 +51,7 @@ CREATE TYPE hypercube.ingest_report AS (
 );
 
 COMMENT ON TYPE hypercube.ingest_report
-    IS 'what an ingest counted: chunks and compositions are those that were new, seconds has one entry a stage';
+    IS 'what an ingest counted: chunks and compositions are those that no other model or document which the caller sees has, seconds has one entry a stage';
 
 
 CREATE FUNCTION hypercube.ingest(
@@ -60,7 +62,8 @@ CREATE FUNCTION hypercube.ingest(
     LANGUAGE plpython3u
     VOLATILE
     PARALLEL UNSAFE
-    SECURITY DEFINER
+    SET jit = off
+    SET quote_all_identifiers = off
     SET search_path = pg_catalog, pg_temp
 AS $python$
 from hypercube import api
@@ -97,7 +100,7 @@ CREATE TYPE hypercube.drop_report AS (
 );
 
 COMMENT ON TYPE hypercube.drop_report
-    IS 'what a drop removed: chunks and bytes are those that no other model refers to';
+    IS 'what a drop removed: compositions, chunks and bytes are those that nothing else which the caller sees has';
 
 
 CREATE FUNCTION hypercube.drop_model(model text)
@@ -106,7 +109,8 @@ CREATE FUNCTION hypercube.drop_model(model text)
     LANGUAGE plpython3u
     VOLATILE
     PARALLEL UNSAFE
-    SECURITY DEFINER
+    SET jit = off
+    SET quote_all_identifiers = off
     SET search_path = pg_catalog, pg_temp
 AS $python$
 from hypercube import api
@@ -154,19 +158,17 @@ LEFT JOIN (
 LEFT JOIN (
     SELECT
         held.model_id,
-        sum(held.size)::bigint AS stored_bytes,
-        sum(held.size) FILTER (WHERE held.models > 1)::bigint AS shared_bytes
+        sum(held.bytes)::bigint AS stored_bytes,
+        sum(held.bytes) FILTER (WHERE held.models > 1)::bigint AS shared_bytes
     FROM (
         SELECT DISTINCT
             s.model_id,
-            c.digest,
-            c.size,
-            -- Distinct models of a chunk, which a window cannot count in one go.
-            dense_rank() OVER (PARTITION BY c.digest ORDER BY s.model_id)
-            + dense_rank() OVER (PARTITION BY c.digest ORDER BY s.model_id DESC) - 1 AS models
+            s.digest,
+            s.bytes,
+            -- Distinct models of a tensor, which a window cannot count in one go.
+            dense_rank() OVER (PARTITION BY s.digest ORDER BY s.model_id)
+            + dense_rank() OVER (PARTITION BY s.digest ORDER BY s.model_id DESC) - 1 AS models
         FROM hypercube.tensor AS s
-        JOIN hypercube.tensor_chunk AS piece ON piece.tensor_digest = s.digest
-        JOIN hypercube.chunk AS c ON c.digest = piece.chunk_digest
         WHERE s.stored
     ) AS held
     GROUP BY held.model_id
@@ -194,9 +196,9 @@ COMMENT ON COLUMN hypercube.model_overview.parameters
 COMMENT ON COLUMN hypercube.model_overview.bytes
     IS 'of all tensors in their files';
 COMMENT ON COLUMN hypercube.model_overview.stored_bytes
-    IS 'of its chunks in this database';
+    IS 'of its tensors in this database, equal ones counted once';
 COMMENT ON COLUMN hypercube.model_overview.shared_bytes
-    IS 'of those of its chunks that another model has too';
+    IS 'of those of its tensors that another model which the caller sees has too';
 COMMENT ON COLUMN hypercube.model_overview.classified_share
     IS 'share of the tensors whose role is known';
 COMMENT ON COLUMN hypercube.model_overview.components
@@ -287,13 +289,13 @@ SELECT
     a.pid,
     a.usename AS role,
     said.part[1] AS operation,
-    said.part[5] AS model,
     said.part[4] AS stage,
     said.part[2]::integer AS percent,
     make_interval(secs => said.part[3]::integer) AS remaining,
-    a.query_start AS started_at
+    a.query_start AS started_at,
+    a.query
 FROM pg_stat_activity AS a,
-     regexp_match(a.application_name, '^hypercube (\w+) (\d{1,3})% (\d{1,7})s (\w+) (.*)$') AS said (part)
+     regexp_match(a.application_name, '^hypercube (\w+) (\d{1,3})% (\d{1,7})s (\w+)$') AS said (part)
 WHERE a.state = 'active'
   AND said.part IS NOT NULL;
 
@@ -305,8 +307,6 @@ COMMENT ON COLUMN hypercube.progress.role
     IS 'who is logged in there';
 COMMENT ON COLUMN hypercube.progress.operation
     IS 'which function works';
-COMMENT ON COLUMN hypercube.progress.model
-    IS 'on which model';
 COMMENT ON COLUMN hypercube.progress.stage
     IS 'what it does now';
 COMMENT ON COLUMN hypercube.progress.percent
@@ -315,3 +315,5 @@ COMMENT ON COLUMN hypercube.progress.remaining
     IS 'time that is left, estimated';
 COMMENT ON COLUMN hypercube.progress.started_at
     IS 'when the statement began';
+COMMENT ON COLUMN hypercube.progress.query
+    IS 'the statement, where PostgreSQL lets the caller see it';

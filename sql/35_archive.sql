@@ -4,6 +4,8 @@ CREATE FUNCTION hypercube.verify_model(model text DEFAULT NULL)
     LANGUAGE plpython3u
     VOLATILE
     PARALLEL UNSAFE
+    SET jit = off
+    SET quote_all_identifiers = off
     SET search_path = pg_catalog, pg_temp
 AS $python$
 from hypercube import api
@@ -14,36 +16,38 @@ COMMENT ON FUNCTION hypercube.verify_model(text)
     IS 'recomputes every digest of a model and says for each tensor and file whether its bytes are those that were ingested';
 
 
-CREATE FUNCTION hypercube.allow_target(path text)
+CREATE FUNCTION hypercube.allow_target(path text, role text DEFAULT 'hypercube_ingest')
     RETURNS text
     LANGUAGE plpython3u
     VOLATILE
     PARALLEL UNSAFE
-    SECURITY DEFINER
+    SET jit = off
+    SET quote_all_identifiers = off
     SET search_path = pg_catalog, pg_temp
 AS $python$
 from hypercube import api
-return api.allow_target(path)
+return api.allow_target(path, role)
 $python$;
 
-COMMENT ON FUNCTION hypercube.allow_target(text)
-    IS 'lets models be exported into a folder of the server, returns the folder with symbolic links resolved; for superusers and members of pg_write_server_files';
+COMMENT ON FUNCTION hypercube.allow_target(text, text)
+    IS 'lets the members of a role export models into a folder of the server, returns the folder with symbolic links resolved; for superusers and members of pg_write_server_files';
 
 
-CREATE FUNCTION hypercube.disallow_target(path text)
+CREATE FUNCTION hypercube.disallow_target(path text, role text DEFAULT NULL)
     RETURNS boolean
     LANGUAGE plpython3u
     VOLATILE
     PARALLEL UNSAFE
-    SECURITY DEFINER
+    SET jit = off
+    SET quote_all_identifiers = off
     SET search_path = pg_catalog, pg_temp
 AS $python$
 from hypercube import api
-return api.disallow_target(path)
+return api.disallow_target(path, role)
 $python$;
 
-COMMENT ON FUNCTION hypercube.disallow_target(text)
-    IS 'takes back allow_target, returns whether the folder was allowed';
+COMMENT ON FUNCTION hypercube.disallow_target(text, text)
+    IS 'takes back allow_target, for one role or for all, returns whether the folder was allowed';
 
 
 CREATE FUNCTION hypercube.export_model(model text, directory text)
@@ -52,7 +56,8 @@ CREATE FUNCTION hypercube.export_model(model text, directory text)
     LANGUAGE plpython3u
     VOLATILE
     PARALLEL UNSAFE
-    SECURITY DEFINER
+    SET jit = off
+    SET quote_all_identifiers = off
     SET search_path = pg_catalog, pg_temp
 AS $python$
 from hypercube import api
@@ -71,6 +76,8 @@ CREATE FUNCTION hypercube.model_diff(a text, b text)
     LANGUAGE plpython3u
     STABLE
     PARALLEL UNSAFE
+    SET jit = off
+    SET quote_all_identifiers = off
     SET search_path = pg_catalog, pg_temp
 AS $python$
 from hypercube import api

@@ -3,7 +3,8 @@ CREATE FUNCTION hypercube.upload_begin(name text, path text)
     LANGUAGE plpython3u
     VOLATILE
     PARALLEL UNSAFE
-    SECURITY DEFINER
+    SET jit = off
+    SET quote_all_identifiers = off
     SET search_path = pg_catalog, pg_temp
 AS $python$
 from hypercube import api
@@ -19,7 +20,8 @@ CREATE FUNCTION hypercube.upload_part(id uuid, ordinal integer, data bytea)
     LANGUAGE plpython3u
     VOLATILE
     PARALLEL UNSAFE
-    SECURITY DEFINER
+    SET jit = off
+    SET quote_all_identifiers = off
     SET search_path = pg_catalog, pg_temp
 AS $python$
 from hypercube import api
@@ -35,7 +37,8 @@ CREATE FUNCTION hypercube.upload_finish(id uuid, digest bytea)
     LANGUAGE plpython3u
     VOLATILE
     PARALLEL UNSAFE
-    SECURITY DEFINER
+    SET jit = off
+    SET quote_all_identifiers = off
     SET search_path = pg_catalog, pg_temp
 AS $python$
 from hypercube import api
@@ -51,7 +54,8 @@ CREATE FUNCTION hypercube.upload_cancel(name text)
     LANGUAGE plpython3u
     VOLATILE
     PARALLEL UNSAFE
-    SECURITY DEFINER
+    SET jit = off
+    SET quote_all_identifiers = off
     SET search_path = pg_catalog, pg_temp
 AS $python$
 from hypercube import api
@@ -69,7 +73,8 @@ CREATE FUNCTION hypercube.ingest_upload(
     LANGUAGE plpython3u
     VOLATILE
     PARALLEL UNSAFE
-    SECURITY DEFINER
+    SET jit = off
+    SET quote_all_identifiers = off
     SET search_path = pg_catalog, pg_temp
 AS $python$
 from hypercube import api

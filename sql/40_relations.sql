@@ -36,25 +36,34 @@ BEGIN ATOMIC
 END;
 
 
--- In no order, so that a statement that calls it takes it in and sorts once.
-CREATE FUNCTION hypercube._word_neighbors(model_id integer, model text, query text, k integer)
-    RETURNS SETOF hypercube.answer
-    ROWS 10
-    LANGUAGE sql
-    STABLE
-    PARALLEL SAFE
-BEGIN ATOMIC
-    SELECT edge.rank::integer, t.label, edge.weight, _word_neighbors.model, edge.target, true
-    FROM hypercube._same_word(_word_neighbors.model_id, _word_neighbors.query) AS s
-    JOIN hypercube.relation AS edge
-        ON edge.model_id = _word_neighbors.model_id
-        AND edge.kind = 'E'
-        AND edge.layer = 0
-        AND edge.head = 0
-        AND edge.source = s.token_id
-        AND edge.rank <= _word_neighbors.k
-    JOIN hypercube.token AS t ON t.model_id = edge.model_id AND t.token_id = edge.target;
-END;
+-- The stored neighbours of words, for the statement that most questions are.  It reads the tables with the
+-- rights of their owner and asks once, of the model, what their policies would ask of every row; whoever
+-- reads it directly sees no more than there.
+CREATE VIEW hypercube._word_edge
+    WITH (security_barrier = true)
+AS
+SELECT
+    m.id AS model_id,
+    m.name AS model,
+    m.neighbors,
+    s.label AS word,
+    s.usable,
+    s.token_id AS source,
+    edge.rank,
+    t.label,
+    edge.weight,
+    edge.target
+FROM hypercube.model AS m
+JOIN hypercube.token AS s ON s.model_id = m.id AND s.kind = 'word'
+JOIN hypercube.relation AS edge
+    ON edge.model_id = m.id AND edge.kind = 'E' AND edge.layer = 0 AND edge.head = 0 AND edge.source = s.token_id
+JOIN hypercube.token AS t ON t.model_id = m.id AND t.token_id = edge.target
+WHERE pg_has_role(to_regrole(quote_ident(m.owner)), 'MEMBER')
+    OR EXISTS (
+        SELECT FROM unnest(m.readers) AS g (grantee)
+        WHERE g.grantee = 'public' OR pg_has_role(to_regrole(quote_ident(g.grantee)), 'MEMBER')
+    )
+    OR pg_has_role('hypercube_admin', 'USAGE');
 
 
 CREATE FUNCTION hypercube._scan_neighbors(
@@ -66,6 +75,8 @@ CREATE FUNCTION hypercube._scan_neighbors(
     LANGUAGE plpython3u
     STABLE
     PARALLEL UNSAFE
+    SET jit = off
+    SET quote_all_identifiers = off
     SET search_path = pg_catalog, pg_temp
 AS $python$
 from hypercube import api
@@ -93,6 +104,8 @@ BEGIN
         IF FOUND OR minimum_score IS NOT NULL
             AND EXISTS (SELECT FROM hypercube._stored_neighbors(chosen.id, chosen.name, token_id, 1))
         THEN
+            -- Not before: the scan below counts itself.
+            PERFORM hypercube._charge();
             RETURN;
         END IF;
     END IF;
@@ -141,34 +154,47 @@ CREATE FUNCTION hypercube.semantic_neighbors(
 AS $$
 DECLARE
     wanted text := coalesce(model, nullif(current_setting('hypercube.model', true), ''));
+    limited boolean := false;
 BEGIN
-    -- What most questions are: a word of a model, and its stored neighbours, in one statement.
+    -- What most questions are: a word of a model, and its stored neighbours, in one statement, which finds
+    -- nothing at first where a limit is visible.
     IF k BETWEEN 1 AND 1000 AND label_like IS NULL AND kinds IS NULL AND minimum_score IS NULL
         AND NOT (letters_only OR exclude_variants OR approximate)
         AND length(query) <= 1000 AND current_setting('hypercube.max_k', true) IS NULL
     THEN
-        IF wanted IS NULL THEN
-            RETURN QUERY
-            SELECT n.*
-            FROM (
-                SELECT max(o.id) AS id, max(o.name) AS name, max(o.neighbors) AS neighbors
-                FROM hypercube.model AS o
-                HAVING count(*) = 1
-            ) AS m
-            CROSS JOIN LATERAL hypercube._word_neighbors(m.id, m.name, query, k) AS n
-            WHERE k <= m.neighbors
-            ORDER BY n.rank;
-        ELSE
-            RETURN QUERY
-            SELECT n.*
-            FROM hypercube.model AS m
-            CROSS JOIN LATERAL hypercube._word_neighbors(m.id, m.name, query, k) AS n
-            WHERE m.name = wanted AND k <= m.neighbors
-            ORDER BY n.rank;
-        END IF;
-        IF FOUND THEN
-            RETURN;
-        END IF;
+        LOOP
+            -- The rows of the token that _find_token would choose come first, and fill the answer.
+            IF wanted IS NULL THEN
+                RETURN QUERY
+                SELECT n.rank::integer, n.label, n.weight, n.model, n.target, true
+                FROM hypercube._word_edge AS n
+                WHERE n.model_id = (SELECT max(o.id) FROM hypercube.model AS o HAVING count(*) = 1)
+                  AND n.word = query AND n.rank <= k AND k <= n.neighbors
+                  AND query = ltrim(btrim(query), '▁Ġ')
+                  AND (limited OR NOT EXISTS (SELECT FROM hypercube.role_limit AS l WHERE l.on_questions))
+                ORDER BY n.usable DESC, n.source, n.rank
+                LIMIT k;
+            ELSE
+                RETURN QUERY
+                SELECT n.rank::integer, n.label, n.weight, n.model, n.target, true
+                FROM hypercube._word_edge AS n
+                WHERE n.model = wanted
+                  AND n.word = query AND n.rank <= k AND k <= n.neighbors
+                  AND query = ltrim(btrim(query), '▁Ġ')
+                  AND (limited OR NOT EXISTS (SELECT FROM hypercube.role_limit AS l WHERE l.on_questions))
+                ORDER BY n.usable DESC, n.source, n.rank
+                LIMIT k;
+            END IF;
+            IF FOUND THEN
+                IF limited THEN
+                    PERFORM hypercube._check_limit_of_k(k);
+                    PERFORM hypercube._charge();
+                END IF;
+                RETURN;
+            END IF;
+            EXIT WHEN limited OR NOT EXISTS (SELECT FROM hypercube.role_limit AS l WHERE l.on_questions);
+            limited := true;
+        END LOOP;
     END IF;
 
     RETURN QUERY SELECT * FROM hypercube._any_neighbors(

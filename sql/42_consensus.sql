@@ -15,36 +15,37 @@ RETURN 1.0::double precision / (60 + _fused.rank);
 CREATE MATERIALIZED VIEW hypercube.relation_consensus
 AS
 WITH known AS (
-    SELECT lower(t.label) AS label, count(DISTINCT t.model_id) AS models
+    SELECT t.folded AS label, count(DISTINCT t.model_id) AS models
     FROM hypercube.token AS t
     JOIN hypercube.model AS m ON m.id = t.model_id AND m.neighbors > 0
     WHERE t.kind = 'word' AND t.usable
-    GROUP BY lower(t.label)
+    GROUP BY t.folded
     HAVING count(DISTINCT t.model_id) > 1
 ),
 edge AS (
     SELECT
         r.model_id,
-        lower(s.label) AS source,
-        lower(t.label) AS target,
+        s.folded AS source,
+        t.folded AS target,
         min(r.rank)::integer AS rank,
         max(r.weight) AS weight
     FROM hypercube.relation AS r
     JOIN hypercube.token AS s ON s.model_id = r.model_id AND s.token_id = r.source
     JOIN hypercube.token AS t ON t.model_id = r.model_id AND t.token_id = r.target
-    WHERE r.kind = 'E' AND s.kind = 'word' AND t.kind = 'word' AND lower(s.label) <> lower(t.label)
+    WHERE r.kind = 'E' AND s.kind = 'word' AND t.kind = 'word' AND s.folded <> t.folded
       -- No word of a person; two of them would not fit into an entry of the index.
-      AND octet_length(lower(s.label)) <= 1000 AND octet_length(lower(t.label)) <= 1000
-    GROUP BY r.model_id, lower(s.label), lower(t.label)
+      AND octet_length(s.folded) <= 1000 AND octet_length(t.folded) <= 1000
+    GROUP BY r.model_id, s.folded, t.folded
 )
 SELECT
     e.source,
     e.target,
     k.models::integer AS models,
     count(*)::integer AS agree,
-    avg(e.weight)::real AS mean_weight,
-    stddev_pop(e.weight)::real AS spread,
-    sum(hypercube._fused(e.rank)) AS score
+    -- In one order, whatever the plan: sums of floating-point numbers depend on it.
+    avg(e.weight ORDER BY e.model_id)::real AS mean_weight,
+    stddev_pop(e.weight ORDER BY e.model_id)::real AS spread,
+    sum(hypercube._fused(e.rank) ORDER BY e.model_id) AS score
 FROM edge AS e
 JOIN known AS k ON k.label = e.source
 GROUP BY e.source, e.target, k.models
@@ -102,7 +103,9 @@ CREATE FUNCTION hypercube.consensus_neighbors(query text, k integer DEFAULT 10)
     ROWS 10
     LANGUAGE plpgsql
     STABLE
-    PARALLEL SAFE
+    PARALLEL UNSAFE
+    SET jit = off
+    SET quote_all_identifiers = off
     SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_column
@@ -110,11 +113,12 @@ DECLARE
     word text := lower(coalesce(nullif(ltrim(btrim(query), '▁Ġ'), ''), query));
     knowing integer;
 BEGIN
+    PERFORM hypercube._charge();
     PERFORM hypercube._check_question(query, k);
     SELECT count(DISTINCT t.model_id) INTO knowing
     FROM hypercube.token AS t
     JOIN hypercube.model AS m ON m.id = t.model_id AND m.neighbors > 0
-    WHERE lower(t.label) = word AND t.kind = 'word' AND t.usable;
+    WHERE t.folded = word AND t.kind = 'word' AND t.usable;
     IF knowing = 0 THEN
         RAISE EXCEPTION USING
             ERRCODE = 'undefined_object',
@@ -124,22 +128,23 @@ BEGIN
 
     RETURN QUERY
     WITH edge AS (
-        SELECT m.name, lower(t.label) AS label, min(r.rank)::integer AS rank, max(r.weight) AS weight
+        SELECT m.name, t.folded AS label, min(r.rank)::integer AS rank, max(r.weight) AS weight
         FROM hypercube.token AS s
         JOIN hypercube.model AS m ON m.id = s.model_id
         JOIN hypercube.relation AS r
             ON r.model_id = s.model_id AND r.kind = 'E' AND r.layer = 0 AND r.head = 0 AND r.source = s.token_id
         JOIN hypercube.token AS t ON t.model_id = r.model_id AND t.token_id = r.target
-        WHERE lower(s.label) = word AND s.kind = 'word' AND t.kind = 'word' AND lower(t.label) <> word
-        GROUP BY m.name, lower(t.label)
+        WHERE s.folded = word AND s.kind = 'word' AND t.kind = 'word' AND t.folded <> word
+        GROUP BY m.name, t.folded
     ),
     fused AS (
         SELECT
             e.label,
-            sum(hypercube._fused(e.rank)) AS score,
+            -- In one order, whatever the plan: sums of floating-point numbers depend on it.
+            sum(hypercube._fused(e.rank) ORDER BY e.name) AS score,
             count(*)::integer AS agree,
-            avg(e.weight)::real AS mean_weight,
-            stddev_pop(e.weight)::real AS spread,
+            avg(e.weight ORDER BY e.name)::real AS mean_weight,
+            stddev_pop(e.weight ORDER BY e.name)::real AS spread,
             array_agg(e.name ORDER BY e.name) AS names
         FROM edge AS e
         GROUP BY e.label

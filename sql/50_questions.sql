@@ -7,6 +7,8 @@ CREATE FUNCTION hypercube.nearest(
     LANGUAGE plpython3u
     STABLE
     PARALLEL UNSAFE
+    SET jit = off
+    SET quote_all_identifiers = off
     SET search_path = pg_catalog, pg_temp
 AS $python$
 from hypercube import api
@@ -27,6 +29,8 @@ CREATE FUNCTION hypercube.most_similar(
     LANGUAGE plpython3u
     STABLE
     PARALLEL UNSAFE
+    SET jit = off
+    SET quote_all_identifiers = off
     SET search_path = pg_catalog, pg_temp
 AS $python$
 from hypercube import api
@@ -47,6 +51,8 @@ CREATE FUNCTION hypercube.analogy(
     LANGUAGE plpython3u
     STABLE
     PARALLEL UNSAFE
+    SET jit = off
+    SET quote_all_identifiers = off
     SET search_path = pg_catalog, pg_temp
 AS $python$
 from hypercube import api
@@ -67,6 +73,8 @@ CREATE FUNCTION hypercube.midpoint(
     LANGUAGE plpython3u
     STABLE
     PARALLEL UNSAFE
+    SET jit = off
+    SET quote_all_identifiers = off
     SET search_path = pg_catalog, pg_temp
 AS $python$
 from hypercube import api
@@ -83,6 +91,8 @@ CREATE FUNCTION hypercube.similarity(a text, b text, model text DEFAULT NULL)
     LANGUAGE plpython3u
     STABLE
     PARALLEL UNSAFE
+    SET jit = off
+    SET quote_all_identifiers = off
     SET search_path = pg_catalog, pg_temp
 AS $python$
 from hypercube import api
@@ -98,6 +108,8 @@ CREATE FUNCTION hypercube.similarity(a text[], b text[], model text DEFAULT NULL
     LANGUAGE plpython3u
     STABLE
     PARALLEL UNSAFE
+    SET jit = off
+    SET quote_all_identifiers = off
     SET search_path = pg_catalog, pg_temp
 AS $python$
 from hypercube import api
@@ -113,6 +125,8 @@ CREATE FUNCTION hypercube.rank_of(a text, b text, model text DEFAULT NULL)
     LANGUAGE plpython3u
     STABLE
     PARALLEL UNSAFE
+    SET jit = off
+    SET quote_all_identifiers = off
     SET search_path = pg_catalog, pg_temp
 AS $python$
 from hypercube import api
@@ -132,6 +146,8 @@ CREATE FUNCTION hypercube.closer_than(
     LANGUAGE plpython3u
     STABLE
     PARALLEL UNSAFE
+    SET jit = off
+    SET quote_all_identifiers = off
     SET search_path = pg_catalog, pg_temp
 AS $python$
 from hypercube import api
@@ -148,6 +164,8 @@ CREATE FUNCTION hypercube.odd_one_out(words text[], model text DEFAULT NULL)
     LANGUAGE plpython3u
     STABLE
     PARALLEL UNSAFE
+    SET jit = off
+    SET quote_all_identifiers = off
     SET search_path = pg_catalog, pg_temp
 AS $python$
 from hypercube import api
@@ -164,6 +182,8 @@ CREATE FUNCTION hypercube.rank_by_centrality(words text[], model text DEFAULT NU
     LANGUAGE plpython3u
     STABLE
     PARALLEL UNSAFE
+    SET jit = off
+    SET quote_all_identifiers = off
     SET search_path = pg_catalog, pg_temp
 AS $python$
 from hypercube import api
@@ -179,6 +199,8 @@ CREATE FUNCTION hypercube.centroid(words text[], model text DEFAULT NULL)
     LANGUAGE plpython3u
     STABLE
     PARALLEL UNSAFE
+    SET jit = off
+    SET quote_all_identifiers = off
     SET search_path = pg_catalog, pg_temp
 AS $python$
 from hypercube import api
@@ -194,6 +216,8 @@ CREATE FUNCTION hypercube.embedding(query text, model text DEFAULT NULL)
     LANGUAGE plpython3u
     STABLE
     PARALLEL UNSAFE
+    SET jit = off
+    SET quote_all_identifiers = off
     SET search_path = pg_catalog, pg_temp
 AS $python$
 from hypercube import api
@@ -209,6 +233,8 @@ CREATE FUNCTION hypercube.warm(model text DEFAULT NULL)
     LANGUAGE plpython3u
     STABLE
     PARALLEL UNSAFE
+    SET jit = off
+    SET quote_all_identifiers = off
     SET search_path = pg_catalog, pg_temp
 AS $python$
 from hypercube import api
@@ -225,7 +251,8 @@ CREATE FUNCTION hypercube._sweep_matrices()
     LANGUAGE plpython3u
     STABLE
     PARALLEL UNSAFE
-    SECURITY DEFINER
+    SET jit = off
+    SET quote_all_identifiers = off
     SET search_path = pg_catalog, pg_temp
 AS $python$
 from hypercube import api

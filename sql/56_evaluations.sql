@@ -6,6 +6,8 @@ CREATE FUNCTION hypercube.evaluate_analogies(
     LANGUAGE plpython3u
     STABLE
     PARALLEL UNSAFE
+    SET jit = off
+    SET quote_all_identifiers = off
     SET search_path = pg_catalog, pg_temp
 AS $python$
 from hypercube import api
@@ -45,6 +47,8 @@ CREATE FUNCTION hypercube.evaluate_similarity(
     LANGUAGE plpython3u
     STABLE
     PARALLEL UNSAFE
+    SET jit = off
+    SET quote_all_identifiers = off
     SET search_path = pg_catalog, pg_temp
 AS $python$
 from hypercube import api

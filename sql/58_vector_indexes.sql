@@ -29,7 +29,8 @@ CREATE FUNCTION hypercube.create_vector_index(
     LANGUAGE plpython3u
     VOLATILE
     PARALLEL UNSAFE
-    SECURITY DEFINER
+    SET jit = off
+    SET quote_all_identifiers = off
     SET search_path = pg_catalog, pg_temp
 AS $python$
 from hypercube import api
@@ -45,7 +46,8 @@ CREATE FUNCTION hypercube.drop_vector_index(model text)
     LANGUAGE plpython3u
     VOLATILE
     PARALLEL UNSAFE
-    SECURITY DEFINER
+    SET jit = off
+    SET quote_all_identifiers = off
     SET search_path = pg_catalog, pg_temp
 AS $python$
 from hypercube import api
@@ -54,22 +56,6 @@ $python$;
 
 COMMENT ON FUNCTION hypercube.drop_vector_index(text)
     IS 'removes the vector index of a model, returns whether there was one; for its owner';
-
-
--- The part of measure_recall that writes.  The searches run with the rights of
--- whoever asks: they call what stands in the schema of pgvector.
-CREATE FUNCTION hypercube._keep_recall(
-        model text, k integer, sample integer, mean double precision, minimum double precision, ef_search integer)
-    RETURNS void
-    LANGUAGE plpython3u
-    VOLATILE
-    PARALLEL UNSAFE
-    SECURITY DEFINER
-    SET search_path = pg_catalog, pg_temp
-AS $python$
-from hypercube import api
-return api.keep_recall(model, k, sample, mean, minimum, ef_search)
-$python$;
 
 
 CREATE FUNCTION hypercube.measure_recall(
@@ -81,6 +67,8 @@ CREATE FUNCTION hypercube.measure_recall(
     LANGUAGE plpython3u
     VOLATILE
     PARALLEL UNSAFE
+    SET jit = off
+    SET quote_all_identifiers = off
     SET search_path = pg_catalog, pg_temp
 AS $python$
 from hypercube import api

@@ -1,3 +1,5 @@
+SELECT pg_catalog.set_config('search_path', pg_catalog.current_setting('hypercube.with_cube'), true);
+
 -- cube may live in any schema; a function with a parsed body finds it once, at
 -- creation, so that statements with a pinned search_path can name this instead.
 CREATE FUNCTION hypercube._point(coordinates double precision[])
@@ -9,8 +11,21 @@ CREATE FUNCTION hypercube._point(coordinates double precision[])
 RETURN cube(_point.coordinates);
 
 
--- The index gives the k nearest, but among equal distances any; the radius they
--- reach is then searched again, so that ties are broken by token id.
+-- Whether a point is none of a map.
+CREATE FUNCTION hypercube._off_the_map(point cube)
+    RETURNS boolean
+    LANGUAGE sql
+    IMMUTABLE
+    PARALLEL SAFE
+RETURN cube_dim(_off_the_map.point) <> 4
+    OR NOT (cube_ll_coord(_off_the_map.point, 1) BETWEEN '-1'::double precision AND '1'::double precision)
+    OR NOT (cube_ll_coord(_off_the_map.point, 2) BETWEEN '-1'::double precision AND '1'::double precision)
+    OR NOT (cube_ll_coord(_off_the_map.point, 3) BETWEEN '-1'::double precision AND '1'::double precision)
+    OR NOT (cube_ll_coord(_off_the_map.point, 4) BETWEEN '-1'::double precision AND '1'::double precision);
+
+
+-- The index gives the nearest in order; all that are as far as the last are taken, so that ties are broken
+-- by token id.
 CREATE FUNCTION hypercube._map_neighbors(model_id integer, model text, token_id integer, k integer)
     RETURNS SETOF hypercube.answer
     ROWS 10
@@ -18,32 +33,19 @@ CREATE FUNCTION hypercube._map_neighbors(model_id integer, model text, token_id 
     STABLE
     PARALLEL SAFE
 BEGIN ATOMIC
-    WITH origin AS (
-        SELECT q.point
-        FROM hypercube.projection AS q
-        WHERE q.model_id = _map_neighbors.model_id AND q.token_id = _map_neighbors.token_id
-    ),
-    reach AS (
-        SELECT o.point, max(n.distance) AS radius
-        FROM origin AS o
+    WITH near AS (
+        SELECT n.token_id, n.distance
+        FROM hypercube.projection AS o
         CROSS JOIN LATERAL (
-            SELECT p.point <-> o.point AS distance
+            SELECT p.token_id, p.point <-> o.point AS distance
             FROM hypercube.projection AS p
-            WHERE p.model_id = _map_neighbors.model_id AND p.token_id <> _map_neighbors.token_id
+            -- Not an equality: an index on model_id would be read for the whole model.
+            WHERE p.model_id IS NOT DISTINCT FROM _map_neighbors.model_id AND p.token_id <> _map_neighbors.token_id
             ORDER BY p.point <-> o.point
-            LIMIT _map_neighbors.k
+            FETCH FIRST _map_neighbors.k ROWS WITH TIES
         ) AS n
-        GROUP BY o.point
-    ),
-    near AS (
-        SELECT p.token_id, p.point <-> r.point AS distance
-        FROM reach AS r
-        JOIN hypercube.projection AS p ON p.point <@ cube_enlarge(r.point, r.radius * (1 + 1e-9), 4)
-        -- Not an equality: an index on model_id would be read for the whole model.
-        WHERE p.model_id IS NOT DISTINCT FROM _map_neighbors.model_id
-          AND p.token_id <> _map_neighbors.token_id
-          AND p.point <-> r.point <= r.radius
-        ORDER BY 2, 1
+        WHERE o.model_id = _map_neighbors.model_id AND o.token_id = _map_neighbors.token_id
+        ORDER BY n.distance, n.token_id
         LIMIT _map_neighbors.k
     )
     SELECT
@@ -64,13 +66,14 @@ CREATE FUNCTION hypercube.spatial_neighbors(query text, k integer DEFAULT 10, mo
     ROWS 10
     LANGUAGE plpgsql
     STABLE
-    PARALLEL SAFE
+    PARALLEL UNSAFE
     SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     chosen hypercube.model;
     token integer;
 BEGIN
+    PERFORM hypercube._charge();
     PERFORM hypercube._check_question(query, k);
     chosen := hypercube._find_model(model);
     token := hypercube._find_token(chosen.id, query);
@@ -113,6 +116,8 @@ FROM hypercube.projection AS p
 JOIN hypercube.model AS m ON m.id = p.model_id
 JOIN hypercube.token AS t ON t.model_id = p.model_id AND t.token_id = p.token_id;
 
+SET LOCAL search_path = pg_catalog, pg_temp;
+
 COMMENT ON VIEW hypercube.map
     IS 'the map of each model: four coordinates in -1 to 1 for each usable token';
 COMMENT ON COLUMN hypercube.map.model
@@ -140,6 +145,8 @@ CREATE FUNCTION hypercube.map_svg(
     LANGUAGE plpython3u
     STABLE
     PARALLEL UNSAFE
+    SET jit = off
+    SET quote_all_identifiers = off
     SET search_path = pg_catalog, pg_temp
 AS $python$
 from hypercube import api

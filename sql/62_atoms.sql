@@ -3,7 +3,8 @@ CREATE FUNCTION hypercube.seed_atoms()
     LANGUAGE plpython3u
     VOLATILE
     PARALLEL UNSAFE
-    SECURITY DEFINER
+    SET jit = off
+    SET quote_all_identifiers = off
     SET search_path = pg_catalog, pg_temp
 AS $python$
 from hypercube import text_api
@@ -19,6 +20,8 @@ CREATE FUNCTION hypercube.atom_map_version()
     LANGUAGE plpython3u
     IMMUTABLE
     PARALLEL UNSAFE
+    SET jit = off
+    SET quote_all_identifiers = off
     SET search_path = pg_catalog, pg_temp
 AS $python$
 from hypercube import text_api
@@ -34,6 +37,8 @@ CREATE FUNCTION hypercube._hilbert_index(coordinates double precision[], is_poin
     LANGUAGE plpython3u
     IMMUTABLE
     PARALLEL UNSAFE
+    SET jit = off
+    SET quote_all_identifiers = off
     SET search_path = pg_catalog, pg_temp
 AS $python$
 from hypercube import text_api
@@ -46,6 +51,8 @@ CREATE FUNCTION hypercube._hilbert_point(index bytea)
     LANGUAGE plpython3u
     IMMUTABLE
     PARALLEL UNSAFE
+    SET jit = off
+    SET quote_all_identifiers = off
     SET search_path = pg_catalog, pg_temp
 AS $python$
 from hypercube import text_api
@@ -68,12 +75,16 @@ CREATE FUNCTION hypercube._hilbert_range(low double precision[], high double pre
     LANGUAGE plpython3u
     IMMUTABLE
     PARALLEL UNSAFE
+    SET jit = off
+    SET quote_all_identifiers = off
     SET search_path = pg_catalog, pg_temp
 AS $python$
 from hypercube import text_api
 return text_api.hilbert_range(low, high, ranges)
 $python$;
 
+
+SELECT pg_catalog.set_config('search_path', pg_catalog.current_setting('hypercube.with_cube'), true);
 
 CREATE FUNCTION hypercube._coordinates(corner cube, lower boolean)
     RETURNS double precision[]
@@ -139,6 +150,8 @@ SELECT
     cube_ll_coord(a.point, 4) AS w,
     a.id
 FROM hypercube.atom AS a;
+
+SET LOCAL search_path = pg_catalog, pg_temp;
 
 COMMENT ON VIEW hypercube.atom_overview
     IS 'the stored characters with their points';

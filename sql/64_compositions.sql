@@ -3,7 +3,8 @@ CREATE FUNCTION hypercube.compose(content text)
     LANGUAGE plpython3u
     VOLATILE
     PARALLEL UNSAFE
-    SECURITY DEFINER
+    SET jit = off
+    SET quote_all_identifiers = off
     SET search_path = pg_catalog, pg_temp
 AS $python$
 from hypercube import text_api
@@ -19,7 +20,8 @@ CREATE FUNCTION hypercube.compose(content bytea)
     LANGUAGE plpython3u
     VOLATILE
     PARALLEL UNSAFE
-    SECURITY DEFINER
+    SET jit = off
+    SET quote_all_identifiers = off
     SET search_path = pg_catalog, pg_temp
 AS $python$
 from hypercube import text_api
@@ -35,6 +37,8 @@ CREATE FUNCTION hypercube.composition_id(content text)
     LANGUAGE plpython3u
     IMMUTABLE
     PARALLEL UNSAFE
+    SET jit = off
+    SET quote_all_identifiers = off
     SET search_path = pg_catalog, pg_temp
 AS $python$
 from hypercube import text_api
@@ -50,7 +54,8 @@ CREATE FUNCTION hypercube.drop_composition(composition bytea)
     LANGUAGE plpython3u
     VOLATILE
     PARALLEL UNSAFE
-    SECURITY DEFINER
+    SET jit = off
+    SET quote_all_identifiers = off
     SET search_path = pg_catalog, pg_temp
 AS $python$
 from hypercube import text_api
@@ -58,7 +63,7 @@ return text_api.drop_composition(composition)
 $python$;
 
 COMMENT ON FUNCTION hypercube.drop_composition(bytea)
-    IS 'takes back compose, returns how many compositions went because nothing else holds them';
+    IS 'takes back compose, returns how many compositions the caller no longer sees';
 
 
 CREATE FUNCTION hypercube.composition_text(composition bytea)
@@ -66,6 +71,8 @@ CREATE FUNCTION hypercube.composition_text(composition bytea)
     LANGUAGE plpython3u
     STABLE
     PARALLEL UNSAFE
+    SET jit = off
+    SET quote_all_identifiers = off
     SET search_path = pg_catalog, pg_temp
 AS $python$
 from hypercube import text_api
@@ -81,6 +88,8 @@ CREATE FUNCTION hypercube.composition_bytes(composition bytea)
     LANGUAGE plpython3u
     STABLE
     PARALLEL UNSAFE
+    SET jit = off
+    SET quote_all_identifiers = off
     SET search_path = pg_catalog, pg_temp
 AS $python$
 from hypercube import text_api
@@ -166,6 +175,8 @@ CREATE FUNCTION hypercube.parents(composition bytea)
     LANGUAGE plpgsql
     STABLE
     PARALLEL SAFE
+    SET jit = off
+    SET quote_all_identifiers = off
     SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
@@ -174,7 +185,7 @@ BEGIN
     RETURN QUERY
     SELECT p.id, p.label, p.depth, cardinality(array_positions(hypercube._child_ids(p.children), child.id))
     FROM hypercube.composition AS p
-    WHERE p.depth > 1 AND hypercube._child_ids(p.children) @> ARRAY[child.id]
+    WHERE p.depth > 1 AND hypercube._child_ids(p.children) OPERATOR(hypercube.@>) ARRAY[child.id]
     UNION ALL
     -- Words are not in the index by letter: an atom's are found by reading them.
     SELECT p.id, p.label, p.depth, cardinality(array_positions(hypercube._child_ids(p.children), child.id))
@@ -200,6 +211,8 @@ COMMENT ON FUNCTION hypercube.depth(bytea)
     IS 'levels of a composition above its atoms';
 
 
+SELECT pg_catalog.set_config('search_path', pg_catalog.current_setting('hypercube.with_cube'), true);
+
 CREATE FUNCTION hypercube.centroid(composition bytea)
     RETURNS cube
     LANGUAGE sql
@@ -220,6 +233,9 @@ RETURN (hypercube._find_composition(distance.a)).centroid <-> (hypercube._find_c
 
 COMMENT ON FUNCTION hypercube.distance(bytea, bytea)
     IS 'the Euclidean distance of the centroids of two compositions: about letters, not about meaning';
+
+
+SET LOCAL search_path = pg_catalog, pg_temp;
 
 
 CREATE FUNCTION hypercube.contains(composition bytea, part bytea)
@@ -266,6 +282,8 @@ CREATE FUNCTION hypercube.orthographic_neighbors(query text, k integer DEFAULT 1
     LANGUAGE plpython3u
     STABLE
     PARALLEL UNSAFE
+    SET jit = off
+    SET quote_all_identifiers = off
     SET search_path = pg_catalog, pg_temp
 AS $python$
 from hypercube import text_api

@@ -22,7 +22,8 @@ CREATE FUNCTION hypercube.ingest_text(
     LANGUAGE plpython3u
     VOLATILE
     PARALLEL UNSAFE
-    SECURITY DEFINER
+    SET jit = off
+    SET quote_all_identifiers = off
     SET search_path = pg_catalog, pg_temp
 AS $python$
 from hypercube import text_api
@@ -41,7 +42,8 @@ CREATE FUNCTION hypercube.ingest_text(
     LANGUAGE plpython3u
     VOLATILE
     PARALLEL UNSAFE
-    SECURITY DEFINER
+    SET jit = off
+    SET quote_all_identifiers = off
     SET search_path = pg_catalog, pg_temp
 AS $python$
 from hypercube import text_api
@@ -60,7 +62,8 @@ CREATE FUNCTION hypercube.ingest_texts(
     LANGUAGE plpython3u
     VOLATILE
     PARALLEL UNSAFE
-    SECURITY DEFINER
+    SET jit = off
+    SET quote_all_identifiers = off
     SET search_path = pg_catalog, pg_temp
 AS $python$
 from hypercube import text_api
@@ -79,6 +82,8 @@ CREATE FUNCTION hypercube.ingest_texts_from(
     LANGUAGE plpgsql
     VOLATILE
     PARALLEL UNSAFE
+    SET jit = off
+    SET quote_all_identifiers = off
     SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
@@ -134,7 +139,8 @@ CREATE FUNCTION hypercube.drop_document(name text)
     LANGUAGE plpython3u
     VOLATILE
     PARALLEL UNSAFE
-    SECURITY DEFINER
+    SET jit = off
+    SET quote_all_identifiers = off
     SET search_path = pg_catalog, pg_temp
 AS $python$
 from hypercube import text_api
@@ -151,7 +157,8 @@ CREATE FUNCTION hypercube.read_documents(
     LANGUAGE plpython3u
     VOLATILE
     PARALLEL UNSAFE
-    SECURITY DEFINER
+    SET jit = off
+    SET quote_all_identifiers = off
     SET search_path = pg_catalog, pg_temp
 AS $python$
 from hypercube import text_api
@@ -167,6 +174,8 @@ CREATE FUNCTION hypercube.document_text(name text)
     LANGUAGE plpython3u
     STABLE
     PARALLEL UNSAFE
+    SET jit = off
+    SET quote_all_identifiers = off
     SET search_path = pg_catalog, pg_temp
 AS $python$
 from hypercube import text_api
@@ -182,6 +191,8 @@ CREATE FUNCTION hypercube.document_bytes(name text)
     LANGUAGE plpython3u
     STABLE
     PARALLEL UNSAFE
+    SET jit = off
+    SET quote_all_identifiers = off
     SET search_path = pg_catalog, pg_temp
 AS $python$
 from hypercube import text_api
@@ -197,6 +208,8 @@ CREATE FUNCTION hypercube._document_is_whole(name text)
     LANGUAGE plpython3u
     STABLE
     PARALLEL UNSAFE
+    SET jit = off
+    SET quote_all_identifiers = off
     SET search_path = pg_catalog, pg_temp
 AS $python$
 from hypercube import text_api
@@ -207,8 +220,10 @@ $python$;
 CREATE FUNCTION hypercube.verify_document(name text)
     RETURNS boolean
     LANGUAGE plpython3u
-    STABLE
+    VOLATILE
     PARALLEL UNSAFE
+    SET jit = off
+    SET quote_all_identifiers = off
     SET search_path = pg_catalog, pg_temp
 AS $python$
 from hypercube import text_api

@@ -13,6 +13,8 @@ CREATE FUNCTION hypercube._tokenize(content text, model text, special_tokens boo
     LANGUAGE plpython3u
     STABLE
     PARALLEL UNSAFE
+    SET jit = off
+    SET quote_all_identifiers = off
     SET search_path = pg_catalog, pg_temp
 AS $python$
 from hypercube import text_api
@@ -43,6 +45,8 @@ CREATE FUNCTION hypercube.count_tokens(content text, model text DEFAULT NULL, sp
     LANGUAGE plpython3u
     STABLE
     PARALLEL UNSAFE
+    SET jit = off
+    SET quote_all_identifiers = off
     SET search_path = pg_catalog, pg_temp
 AS $python$
 from hypercube import text_api
@@ -58,6 +62,8 @@ CREATE FUNCTION hypercube.detokenize(ids integer[], model text DEFAULT NULL, ski
     LANGUAGE plpython3u
     STABLE
     PARALLEL UNSAFE
+    SET jit = off
+    SET quote_all_identifiers = off
     SET search_path = pg_catalog, pg_temp
 AS $python$
 from hypercube import text_api

@@ -4,7 +4,8 @@ CREATE FUNCTION hypercube.relate_sequences(
     LANGUAGE plpython3u
     VOLATILE
     PARALLEL UNSAFE
-    SECURITY DEFINER
+    SET jit = off
+    SET quote_all_identifiers = off
     SET search_path = pg_catalog, pg_temp
 AS $python$
 from hypercube import text_api
@@ -12,7 +13,7 @@ return text_api.relate_sequences(model, window_size, minimum_count)
 $python$;
 
 COMMENT ON FUNCTION hypercube.relate_sequences(text, integer, integer)
-    IS 'makes the relations of kind S of a model from the counts of now, with pointwise mutual information as weight; pairs that documents take along go at once, everything else with the next call; a minimum of null removes them';
+    IS 'makes the relations of kind S of a model from the counts of now in documents that its owner sees, with pointwise mutual information as weight; pairs that documents take along go at once, everything else with the next call; a minimum of null removes them';
 
 
 CREATE FUNCTION hypercube._one_token(chosen hypercube.model, word text)
@@ -58,24 +59,33 @@ CREATE FUNCTION hypercube.continuations(label text, k integer DEFAULT 10, model 
     ROWS 10
     LANGUAGE plpgsql
     STABLE
-    PARALLEL SAFE
+    PARALLEL UNSAFE
+    SET jit = off
+    SET quote_all_identifiers = off
     SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-    chosen hypercube.model := hypercube._find_model(model);
-    token integer := hypercube._one_token(chosen, label);
+    chosen hypercube.model;
+    token integer;
 BEGIN
+    PERFORM hypercube._charge();
+    chosen := hypercube._find_model(model);
+    token := hypercube._one_token(chosen, label);
     PERFORM hypercube._check_question(label, k);
     RETURN QUERY
     WITH following AS (
         SELECT s.target, s.count, sum(s.count) OVER () AS all_following
-        FROM hypercube.sequence AS s
-        WHERE s.model_id = chosen.id AND s.source = token
+        FROM (
+            SELECT o.target, sum(o.count)::bigint AS count
+            FROM hypercube.sequence AS o
+            WHERE o.model_id = chosen.id AND o.source = token
+            GROUP BY o.target
+        ) AS s
         ORDER BY s.count DESC, s.target
         LIMIT k
     ),
     total AS (
-        SELECT sum(s.count)::double precision AS pairs FROM hypercube.sequence AS s WHERE s.model_id = chosen.id
+        SELECT sum(d.pairs)::double precision AS pairs FROM hypercube.document AS d WHERE d.model_id = chosen.id
     )
     SELECT
         (row_number() OVER (ORDER BY f.count DESC, f.target))::integer,
@@ -106,14 +116,20 @@ CREATE FUNCTION hypercube.cooccurs(a text, b text, model text DEFAULT NULL)
     ROWS 1
     LANGUAGE plpgsql
     STABLE
-    PARALLEL SAFE
+    PARALLEL UNSAFE
+    SET jit = off
+    SET quote_all_identifiers = off
     SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-    chosen hypercube.model := hypercube._find_model(model);
-    first integer := hypercube._one_token(chosen, a);
-    second integer := hypercube._one_token(chosen, b);
+    chosen hypercube.model;
+    first integer;
+    second integer;
 BEGIN
+    PERFORM hypercube._charge();
+    chosen := hypercube._find_model(model);
+    first := hypercube._one_token(chosen, a);
+    second := hypercube._one_token(chosen, b);
     RETURN QUERY
     SELECT
         x.forth,
@@ -122,16 +138,16 @@ BEGIN
         CASE WHEN x.forth > 0 THEN ln(x.forth * x.pairs / (x.following * x.before)) / ln(2::double precision) END
     FROM (
         SELECT
-            coalesce((SELECT s.count FROM hypercube.sequence AS s
+            coalesce((SELECT sum(s.count)::bigint FROM hypercube.sequence AS s
                       WHERE s.model_id = chosen.id AND s.source = first AND s.target = second), 0) AS forth,
-            coalesce((SELECT s.count FROM hypercube.sequence AS s
+            coalesce((SELECT sum(s.count)::bigint FROM hypercube.sequence AS s
                       WHERE s.model_id = chosen.id AND s.source = second AND s.target = first), 0) AS back,
             (SELECT sum(s.count)::double precision FROM hypercube.sequence AS s
              WHERE s.model_id = chosen.id AND s.source = first) AS following,
             (SELECT sum(s.count)::double precision FROM hypercube.sequence AS s
              WHERE s.model_id = chosen.id AND s.target = second) AS before,
-            (SELECT sum(s.count)::double precision FROM hypercube.sequence AS s
-             WHERE s.model_id = chosen.id) AS pairs
+            (SELECT sum(d.pairs)::double precision FROM hypercube.document AS d
+             WHERE d.model_id = chosen.id) AS pairs
     ) AS x;
 END
 $$;

@@ -3,6 +3,8 @@ CREATE FUNCTION hypercube.embed(content text, model text DEFAULT NULL, method te
     LANGUAGE plpython3u
     STABLE
     PARALLEL UNSAFE
+    SET jit = off
+    SET quote_all_identifiers = off
     SET search_path = pg_catalog, pg_temp
 AS $python$
 from hypercube import text_api
@@ -18,7 +20,8 @@ CREATE FUNCTION hypercube.embed_documents(model text DEFAULT NULL)
     LANGUAGE plpython3u
     VOLATILE
     PARALLEL UNSAFE
-    SECURITY DEFINER
+    SET jit = off
+    SET quote_all_identifiers = off
     SET search_path = pg_catalog, pg_temp
 AS $python$
 from hypercube import text_api
@@ -50,6 +53,8 @@ CREATE FUNCTION hypercube.search(query text, k integer DEFAULT 10, model text DE
     LANGUAGE plpython3u
     STABLE
     PARALLEL UNSAFE
+    SET jit = off
+    SET quote_all_identifiers = off
     SET search_path = pg_catalog, pg_temp
 AS $python$
 from hypercube import text_api
@@ -149,14 +154,14 @@ BEGIN ATOMIC
     FROM (
         SELECT ts_rank_cd(x.words, a.words, 1) AS score, s.document_id, s.ordinal, a.words AS asked, a.config, d.name
         FROM asked AS a
-        JOIN hypercube.sentence_search AS x ON x.words @@ a.words AND x.language = a.language
+        JOIN hypercube.sentence_search AS x ON x.words OPERATOR(hypercube.@@) a.words AND x.language = a.language
         JOIN hypercube.sentence AS s ON s.composition_id = x.composition_id
         JOIN hypercube.document AS d ON d.id = s.document_id AND d.language = a.language
         WHERE _matching.scope = 'sentence'
         UNION ALL
         SELECT ts_rank_cd(d.words, a.words, 1), d.id, NULL, a.words, a.config, d.name
         FROM asked AS a
-        JOIN hypercube.document AS d ON d.words @@ a.words AND d.language = a.language
+        JOIN hypercube.document AS d ON d.words OPERATOR(hypercube.@@) a.words AND d.language = a.language
         WHERE _matching.scope = 'document'
     ) AS f
     ORDER BY f.score DESC, f.name, f.ordinal
@@ -169,10 +174,13 @@ CREATE FUNCTION hypercube.search_text(query text, k integer DEFAULT 10, scope te
     ROWS 10
     LANGUAGE plpgsql
     STABLE
-    PARALLEL SAFE
+    PARALLEL UNSAFE
+    SET jit = off
+    SET quote_all_identifiers = off
     SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
+    PERFORM hypercube._charge();
     PERFORM hypercube._check_search(query, k, scope);
     RETURN QUERY
     SELECT
@@ -191,7 +199,9 @@ BEGIN
     JOIN hypercube.document AS d ON d.id = f.document_id
     LEFT JOIN hypercube.sentence AS s ON s.document_id = f.document_id AND s.ordinal = f.ordinal
     CROSS JOIN LATERAL (
-        SELECT rtrim(c.label, E' \t\r\n') AS text FROM hypercube.composition AS c WHERE c.id = coalesce(s.composition_id, d.composition_id)
+        SELECT rtrim(c.label, E' \t\r\n') AS text FROM hypercube.composition AS c
+        -- Not COALESCE: PostgreSQL would ask the policy of every row before it.
+        WHERE c.id = CASE WHEN s.composition_id IS NULL THEN d.composition_id ELSE s.composition_id END
     ) AS t
     LEFT JOIN LATERAL (
         SELECT string_agg(c.label, '' ORDER BY o.ordinal) AS text
@@ -222,6 +232,21 @@ COMMENT ON TYPE hypercube.found_passage
     IS 'a passage found by meaning, by words, or by both: the score is that of reciprocal rank fusion, meaning the cosine, words the rank of full-text search, each null where it was not among the best';
 
 
+CREATE FUNCTION hypercube._search_if_possible(query text, k integer, model text)
+    RETURNS SETOF hypercube.passage
+    ROWS 100
+    LANGUAGE plpython3u
+    STABLE
+    PARALLEL UNSAFE
+    SET jit = off
+    SET quote_all_identifiers = off
+    SET search_path = pg_catalog, pg_temp
+AS $python$
+from hypercube import text_api
+return text_api.search_if_possible(query, k, model)
+$python$;
+
+
 -- Cormack, Clarke and Buettcher (SIGIR 2009): the sum of 1 / (60 + rank) over both lists.
 CREATE FUNCTION hypercube._fused(query text, k integer, model text, any_word boolean)
     RETURNS SETOF hypercube.found_passage
@@ -232,20 +257,15 @@ CREATE FUNCTION hypercube._fused(query text, k integer, model text, any_word boo
     SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-    reach integer := least(greatest(100, k), coalesce(nullif(current_setting('hypercube.max_k', true), ''), '1000')::bigint);
-    chosen hypercube.model := hypercube._find_model(model);
-    has_vectors boolean := EXISTS (
-        SELECT FROM hypercube.text_state AS t WHERE t.model_id = chosen.id AND t.vectors IS NOT NULL);
+    reach integer := least(
+        greatest(100, k), coalesce(nullif(current_setting('hypercube.max_k', true), ''), '1000')::bigint,
+        hypercube._limit_of_caller('k'));
+    -- Ahead of the join: a plan that needs no row of it would not ask, and not refuse a model that is not there.
+    near hypercube.passage[] := ARRAY(SELECT m FROM hypercube._search_if_possible(query, reach, model) AS m);
 BEGIN
-    IF NOT has_vectors THEN
-        RAISE NOTICE USING
-            MESSAGE = format('no sentence has a vector of model "%s": what is found is found by words alone', chosen.name),
-            HINT = 'SELECT hypercube.read_documents() lets it read documents without a model, hypercube.embed_documents() computes vectors.';
-    END IF;
     RETURN QUERY
     WITH by_meaning AS (
-        SELECT m.rank, m.score, m.document, m.sentence FROM hypercube.search(query, reach, model) AS m
-        WHERE has_vectors
+        SELECT m.rank, m.score, m.document, m.sentence FROM unnest(near) AS m
     ),
     by_words AS (
         SELECT
@@ -292,6 +312,8 @@ CREATE FUNCTION hypercube.hybrid_search(query text, k integer DEFAULT 10, model 
     LANGUAGE plpgsql
     STABLE
     PARALLEL UNSAFE
+    SET jit = off
+    SET quote_all_identifiers = off
     SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
@@ -310,6 +332,8 @@ CREATE FUNCTION hypercube.ask(question text, k integer DEFAULT 5, model text DEF
     LANGUAGE plpgsql
     STABLE
     PARALLEL UNSAFE
+    SET jit = off
+    SET quote_all_identifiers = off
     SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN

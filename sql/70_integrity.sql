@@ -28,13 +28,7 @@ BEGIN ATOMIC
     points AS (
         SELECT
             count(*) AS points,
-            count(*) FILTER (
-                WHERE cube_dim(p.point) <> 4
-                   OR NOT (cube_ll_coord(p.point, 1) BETWEEN -1 AND 1)
-                   OR NOT (cube_ll_coord(p.point, 2) BETWEEN -1 AND 1)
-                   OR NOT (cube_ll_coord(p.point, 3) BETWEEN -1 AND 1)
-                   OR NOT (cube_ll_coord(p.point, 4) BETWEEN -1 AND 1)
-            ) AS senseless
+            count(*) FILTER (WHERE hypercube._off_the_map(p.point)) AS senseless
         FROM hypercube.projection AS p
         WHERE p.model_id = _broken_postconditions.model_id
     ),

@@ -4,6 +4,8 @@ CREATE FUNCTION hypercube._environment_health()
     LANGUAGE plpython3u
     STABLE
     PARALLEL UNSAFE
+    SET jit = off
+    SET quote_all_identifiers = off
     SET search_path = pg_catalog, pg_temp
 AS $python$
 from hypercube import api
@@ -17,6 +19,8 @@ CREATE FUNCTION hypercube._bytes_health()
     LANGUAGE plpython3u
     STABLE
     PARALLEL UNSAFE
+    SET jit = off
+    SET quote_all_identifiers = off
     SET search_path = pg_catalog, pg_temp
 AS $python$
 from hypercube import api
@@ -30,6 +34,8 @@ CREATE FUNCTION hypercube._matrix_health()
     LANGUAGE plpython3u
     STABLE
     PARALLEL UNSAFE
+    SET jit = off
+    SET quote_all_identifiers = off
     SET search_path = pg_catalog, pg_temp
 AS $python$
 from hypercube import api
@@ -55,6 +61,25 @@ BEGIN ATOMIC
     FROM pg_index AS i
     JOIN pg_class AS c ON c.oid = i.indrelid
     WHERE c.relnamespace = 'hypercube'::regnamespace
+
+    UNION ALL
+    SELECT
+        'audit',
+        bool_and(w.triggers = w.wanted),
+        format('%s tables, not watched whatever a session sets: %s', count(*),
+               coalesce(string_agg(w.relname, ', ' ORDER BY w.relname) FILTER (WHERE w.triggers <> w.wanted), 'none'))
+    FROM (
+        SELECT
+            c.relname,
+            -- Four events in a trigger each; one keeps the tables of the audit itself.
+            CASE WHEN c.relname LIKE 'audit\_%' THEN 1 ELSE 4 END AS wanted,
+            count(t.oid) FILTER (WHERE t.tgenabled = 'A') AS triggers
+        FROM pg_class AS c
+        LEFT JOIN pg_trigger AS t ON t.tgrelid = c.oid AND (t.tgname LIKE 'audit\_%' OR t.tgname = 'keep')
+        WHERE c.relnamespace = 'hypercube'::regnamespace AND c.relkind = 'r'
+          AND c.relname <> 'index_recall' AND c.relname NOT LIKE 'vector\_of\_%'
+        GROUP BY c.relname
+    ) AS w
 
     UNION ALL
     SELECT 'models', true, format('%s models, %s relations', count(*),
@@ -132,6 +157,17 @@ BEGIN ATOMIC
     ) AS l
 
     UNION ALL
+    SELECT 'owners', count(*) = 0,
+        coalesce('no role of the name is there, so admins alone see what is theirs: ' || string_agg(o.owner, ', ' ORDER BY o.owner),
+                 'every owner is a role')
+    FROM (
+        SELECT m.owner FROM hypercube.model AS m
+        UNION SELECT d.owner FROM hypercube.document AS d
+        UNION SELECT k.owner FROM hypercube.kept_composition AS k
+    ) AS o
+    WHERE to_regrole(quote_ident(o.owner)) IS NULL
+
+    UNION ALL
     SELECT 'orphans', count(o.kind) = 0, coalesce(string_agg(o.kind, ', '), 'every row belongs to a model that exists')
     FROM (
         SELECT 'relations' AS kind WHERE EXISTS (
@@ -178,6 +214,17 @@ BEGIN ATOMIC
         SELECT 'compositions of documents' WHERE EXISTS (
             SELECT FROM hypercube.document AS d
             WHERE NOT EXISTS (SELECT FROM hypercube.composition AS c WHERE c.id = d.composition_id))
+        UNION ALL
+        SELECT 'holders of compositions' WHERE EXISTS (
+            SELECT FROM hypercube.holder AS h
+            WHERE h.model_id IS NOT NULL AND h.model_id NOT IN (SELECT m.id FROM hypercube.model AS m)
+               OR h.document_id IS NOT NULL AND h.document_id NOT IN (SELECT d.id FROM hypercube.document AS d))
+            OR EXISTS (
+            SELECT FROM hypercube.holding AS h WHERE h.holder_id NOT IN (SELECT o.id FROM hypercube.holder AS o))
+        UNION ALL
+        SELECT 'compositions that nothing holds' WHERE EXISTS (
+            SELECT FROM hypercube.composition AS c
+            WHERE NOT EXISTS (SELECT FROM hypercube.holding AS h WHERE h.composition_id = c.id))
         UNION ALL
         SELECT 'words, tokens or vectors of sentences' WHERE EXISTS (
             SELECT FROM hypercube.sentence_search AS x

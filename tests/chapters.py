@@ -13,8 +13,8 @@ import psycopg
 BOOK = (Path(__file__).parents[1] / ".local" / "books" / "moby-dick").resolve()
 CHAPTERS = range(1, 136)
 
-# A character that was met stays, and so does what is known of a model that has read; settings are no texts.
-_STAY = ("atom", "atom_map", "text_state", "allowed_source", "relation_kind")
+# What is known of a model that has read stays; settings are no texts.
+_STAY = ("atom_map", "text_state", "reader_change", "allowed_source", "relation_kind")
 
 
 def chapter(number):
@@ -23,9 +23,10 @@ def chapter(number):
 
 
 def table_counts(db, *, but=()):
-    """Return how many rows every table of the extension has, but for those named."""
+    """Return how many rows every table of the extension has, but for those named and for the audit."""
     tables = db.execute(
         "SELECT relname FROM pg_class WHERE relnamespace = 'hypercube'::regnamespace AND relkind = 'r'"
+        " AND relname NOT LIKE 'audit\\_%'"
     ).fetchall()
     return {
         table: db.execute(f"SELECT count(*) FROM hypercube.{table}").fetchone()[0]
@@ -84,19 +85,22 @@ def open_folder():
 
 
 @contextlib.contextmanager
-def role(db, name, rights="SELECT"):
-    """Let a role that may call every function act on a connection."""
-    db.execute(f"CREATE ROLE {name}")
+def role(db, name, of="hypercube_ingest"):
+    """Let a new member of one of the roles of the extension act on a connection."""
+    db.execute(f"CREATE ROLE {name} IN ROLE {of}")
     try:
-        db.execute(f"GRANT USAGE ON SCHEMA hypercube TO {name}")
-        db.execute(f"GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA hypercube TO {name}")
-        db.execute(f"GRANT {rights} ON ALL TABLES IN SCHEMA hypercube TO {name}")
         db.execute(f"SET ROLE {name}")
         yield name
     finally:
         db.execute("RESET ROLE")
         db.execute(f"DROP OWNED BY {name}")
         db.execute(f"DROP ROLE {name}")
+
+
+def show_all(db, grantee="public"):
+    """Let a role, or everybody, see every model and document that there is."""
+    db.execute("SELECT hypercube.grant_model(name, %s) FROM hypercube.model", (grantee,))
+    db.execute("SELECT hypercube.grant_document(name, %s) FROM hypercube.document", (grantee,))
 
 
 def cancelled(db, statement, args, after):

@@ -4,42 +4,50 @@ They are the only names that SQL calls.  What they need is imported inside, so
 that a cheap question does not pay for the packages of an expensive one.
 """
 
-from hypercube.boundary import entry
+from hypercube.boundary import entry, read_as_owner, run_waiting
+from hypercube.doors import door
+from hypercube.limits import charge, question
 
 
 @entry
-def allow_source(path):
+def do_waiting():
+    """Do what Python code of this package asked to be done with more rights."""
+    run_waiting()
+
+
+@door
+def allow_source(path, role):
     """Allow a folder of the server to be read."""
     from hypercube import models
 
-    return models.allow_source(path)
+    return models.allow_source(path, role)
 
 
-@entry
-def disallow_source(path):
+@door
+def disallow_source(path, role):
     """Take back allow_source."""
     from hypercube import models
 
-    return models.disallow_source(path)
+    return models.disallow_source(path, role)
 
 
-@entry
-def allow_target(path):
+@door
+def allow_target(path, role):
     """Allow a folder of the server to be written to."""
     from hypercube import models
 
-    return models.allow_target(path)
+    return models.allow_target(path, role)
 
 
-@entry
-def disallow_target(path):
+@door
+def disallow_target(path, role):
     """Take back allow_target."""
     from hypercube import models
 
-    return models.disallow_target(path)
+    return models.disallow_target(path, role)
 
 
-@entry
+@door
 def ingest(source, name, neighbors, store, tokenizer):
     """Store the model found at a path of the server."""
     from hypercube import ingest as job
@@ -47,7 +55,7 @@ def ingest(source, name, neighbors, store, tokenizer):
     return [job.ingest(source, name, neighbors, store, tokenizer)]
 
 
-@entry
+@door
 def ingest_upload(name, neighbors, store, tokenizer):
     """Store the model whose files were uploaded."""
     from hypercube import ingest as job
@@ -55,7 +63,7 @@ def ingest_upload(name, neighbors, store, tokenizer):
     return [job.ingest_upload(name, neighbors, store, tokenizer)]
 
 
-@entry
+@door
 def upload_begin(name, path):
     """Begin the upload of a file."""
     from hypercube import uploads
@@ -63,7 +71,7 @@ def upload_begin(name, path):
     return uploads.begin(name, path)
 
 
-@entry
+@door
 def upload_part(upload_id, ordinal, data):
     """Store a part of a file."""
     from hypercube import uploads
@@ -71,7 +79,7 @@ def upload_part(upload_id, ordinal, data):
     uploads.part(upload_id, ordinal, data)
 
 
-@entry
+@door
 def upload_finish(upload_id, digest):
     """Check that a file is whole."""
     from hypercube import uploads
@@ -79,7 +87,7 @@ def upload_finish(upload_id, digest):
     return uploads.finish(upload_id, digest)
 
 
-@entry
+@door
 def upload_cancel(name):
     """Remove the uploads of a model."""
     from hypercube import uploads
@@ -87,15 +95,16 @@ def upload_cancel(name):
     return uploads.cancel(name)
 
 
-@entry
+@door
 def verify_model(model):
     """Recompute every digest of a model."""
     from hypercube import archive
 
+    charge()
     return archive.verify_model(model)
 
 
-@entry
+@door
 def export_model(model, directory):
     """Write the files of a model as they were."""
     from hypercube import archive
@@ -103,7 +112,7 @@ def export_model(model, directory):
     return archive.export_model(model, directory)
 
 
-@entry
+@question
 def model_diff(a, b):
     """Compare two models tensor by tensor."""
     from hypercube import differences
@@ -111,7 +120,7 @@ def model_diff(a, b):
     return differences.model_diff(a, b)
 
 
-@entry
+@door
 def drop_model(model):
     """Remove a model."""
     from hypercube import models
@@ -125,7 +134,7 @@ def _ask(*filters):
     return Ask(*filters)
 
 
-@entry
+@question
 def scan_neighbors(
     query, token_id, k, model, label_like, kinds, letters_only, exclude_variants, minimum_score, approximate
 ):
@@ -136,7 +145,7 @@ def scan_neighbors(
     return queries.scan_neighbors(query, token_id, model, ask)
 
 
-@entry
+@question
 def nearest(vector, k, model, label_like, kinds, letters_only, minimum_score, approximate):
     """Rank tokens by their cosine with a vector."""
     from hypercube import queries
@@ -145,7 +154,7 @@ def nearest(vector, k, model, label_like, kinds, letters_only, minimum_score, ap
     return queries.nearest(vector, model, ask)
 
 
-@entry
+@question
 def most_similar(
     positive, negative, k, model, positive_weights, negative_weights, method, label_like, kinds, letters_only,
     exclude_variants, minimum_score, approximate,
@@ -157,7 +166,7 @@ def most_similar(
     return queries.most_similar(positive, negative, (positive_weights, negative_weights), method, model, ask)
 
 
-@entry
+@question
 def analogy(
     a, b, c, k, model, method, label_like, kinds, letters_only, exclude_variants, minimum_score, approximate
 ):
@@ -168,7 +177,7 @@ def analogy(
     return queries.analogy(a, b, c, method, model, ask)
 
 
-@entry
+@question
 def midpoint(a, b, k, model, label_like, kinds, letters_only, exclude_variants, minimum_score, approximate):
     """Rank tokens by their cosine with the middle between two words."""
     from hypercube import queries
@@ -177,7 +186,7 @@ def midpoint(a, b, k, model, label_like, kinds, letters_only, exclude_variants, 
     return queries.midpoint(a, b, model, ask)
 
 
-@entry
+@question
 def similarity(a, b, model):
     """Compute the cosine of two words."""
     from hypercube import queries
@@ -185,7 +194,7 @@ def similarity(a, b, model):
     return queries.similarity(a, b, model)
 
 
-@entry
+@question
 def set_similarity(a, b, model):
     """Compute the cosine of the mean vectors of two lists of words."""
     from hypercube import queries
@@ -193,7 +202,7 @@ def set_similarity(a, b, model):
     return queries.set_similarity(a, b, model)
 
 
-@entry
+@question
 def centroid(words, model):
     """Return the mean of the unit vectors of words."""
     from hypercube import queries
@@ -201,7 +210,7 @@ def centroid(words, model):
     return queries.centroid(words, model)
 
 
-@entry
+@question
 def rank_by_centrality(words, model):
     """Rank words by the cosine with their centroid."""
     from hypercube import queries
@@ -209,7 +218,7 @@ def rank_by_centrality(words, model):
     return queries.centrality(words, model)
 
 
-@entry
+@question
 def odd_one_out(words, model):
     """Return the word that is farthest from the centroid of all."""
     from hypercube import queries
@@ -217,7 +226,7 @@ def odd_one_out(words, model):
     return queries.odd_one_out(words, model)
 
 
-@entry
+@question
 def rank_of(a, b, model):
     """Return the place of one word among the neighbours of another."""
     from hypercube import queries
@@ -225,7 +234,7 @@ def rank_of(a, b, model):
     return queries.rank_of(a, b, model)
 
 
-@entry
+@question
 def closer_than(a, b, k, model, label_like, kinds, letters_only, exclude_variants, minimum_score):
     """Rank the tokens nearer to one word than another is."""
     from hypercube import queries
@@ -234,7 +243,7 @@ def closer_than(a, b, k, model, label_like, kinds, letters_only, exclude_variant
     return queries.closer_than(a, b, model, ask)
 
 
-@entry
+@question
 def embedding(query, model):
     """Return the vector of a word."""
     from hypercube import queries
@@ -255,7 +264,7 @@ def sweep_matrices():
     """Remove the matrix files of models that are gone."""
     from hypercube import embeddings
 
-    return embeddings.sweep()
+    return read_as_owner(embeddings.sweep)
 
 
 @entry
@@ -312,7 +321,7 @@ def evaluate_similarity(pairs, model, in_pieces):
     return [evaluations.evaluate_similarity(pairs, model, in_pieces)]
 
 
-@entry
+@door
 def create_vector_index(model, m, ef_construction):
     """Make the HNSW index of a model."""
     from hypercube import indexes
@@ -320,7 +329,7 @@ def create_vector_index(model, m, ef_construction):
     return indexes.create_vector_index(model, m, ef_construction)
 
 
-@entry
+@door
 def drop_vector_index(model):
     """Remove the HNSW index of a model."""
     from hypercube import indexes
@@ -328,7 +337,7 @@ def drop_vector_index(model):
     return indexes.drop_vector_index(model)
 
 
-@entry
+@door
 def measure_recall(model, k, sample):
     """Compare the HNSW index of a model with the exact answer."""
     from hypercube import indexes
@@ -336,15 +345,7 @@ def measure_recall(model, k, sample):
     return [indexes.measure_recall(model, k, sample)]
 
 
-@entry
-def keep_recall(model, k, sample, mean, minimum, ef_search):
-    """Keep what measure_recall found."""
-    from hypercube import indexes
-
-    indexes.keep_recall(model, k, sample, mean, minimum, ef_search)
-
-
-@entry
+@question
 def map_svg(model, highlight, axes, neighbors, zoom, width, height):
     """Draw the map of a model."""
     from hypercube import pictures

@@ -1,9 +1,11 @@
 """What was ingested, read back: every digest recomputed, every file written again."""
 
-from hypercube import boundary, catalog, chunks, sources, targets, weights
+from hypercube import audit, boundary, catalog, chunks, doors, sources, targets, weights
 from hypercube.errors import CorruptFile, StepMissing
 
 _BATCH = 16
+# Of what is damaged, so many are named in the audit.
+_SHOWN = 100
 
 
 def _pieces(tensor, step):
@@ -52,6 +54,8 @@ def verify_model(name):
         "root recomputed" if root == model["root"] else "the tensors are not those of the root",
     ))  # fmt: skip
     progress.end()
+    wrong = [name for _, name, ok, _ in found if ok is False]
+    audit.record("verify", "model", model["name"], {"checked": len(found), "wrong": wrong[:_SHOWN]})
     return found
 
 
@@ -89,6 +93,7 @@ def export_model(name, directory):
     report = progress.stage("files")
     total, done = sum(tensor["bytes"] for tensor in tensors) or 1, 0
     with targets.Folder(directory, catalog.allowed_targets()) as folder:
+        doors.announce("export_model", {"model": model["name"], "directory": folder.path})
         for path, content in files.items():
             if not path.endswith(sources.HEADER_SUFFIX):
                 folder.write(path, [content])
@@ -102,6 +107,12 @@ def export_model(name, directory):
             done += sum(tensor["bytes"] for tensor in held)
         written = folder.commit()
     progress.end()
+    audit.record(
+        "export",
+        "model",
+        model["name"],
+        {"files": len(written), "bytes": sum(size for _, size, _ in written)},
+    )
     return written
 
 

@@ -1,8 +1,6 @@
 """Which model reads which documents: changed after they were stored."""
 
-from collections import Counter
-
-from hypercube import boundary, catalog, graph, meaning, reading, texts
+from hypercube import boundary, catalog, graph, meaning, reading, rights, texts
 from hypercube.errors import InvalidArgument, UnknownDocument
 
 
@@ -26,29 +24,30 @@ def read_documents(name, names, vectors):
     chosen = _chosen(names, model)
     if not chosen:
         return 0
-    ids = [document["id"] for document in chosen]
-    before = texts.sentences_of(ids)
-    for model_id in sorted({one for one, _ in before if one is not None}):
-        left = catalog.find_model(catalog.model_name(model_id))
-        reading.take_back(left, Counter(one for other, one in before if other == model_id))
-    texts.set_model(ids, model["id"])
-    times = Counter(one for _, one in before)
-    gone = []
-    for some in graph.in_parts(sorted(times)):
-        boundary.tick()
-        gone += texts.drop_sentences(some)
-    for model_id in sorted({one for one, _ in before if one is not None}):
-        reading.forget(model_id, [one for other, one in gone if other == model_id])
-    sentences = {}
-    for some in graph.in_parts(list(times)):
-        boundary.tick()
-        sentences.update(reading.texts_of(some))
-    reading.read(model, sentences, times, boundary.tick)
-    if vectors and meaning.is_possible(model):
-        reading.embed(model, sentences)
-    else:
-        reading.leave_out(model, sentences)
+    boundary.as_owner(lambda: _assign(model, chosen, vectors))
     return len(chosen)
+
+
+def _assign(model, chosen, vectors):
+    before = sorted({document["model_id"] for document in chosen if document["model_id"] is not None})
+    places = []
+    for document in chosen:
+        boundary.tick()
+        if document["model_id"] is not None:
+            reading.take_back(document)
+        places.append((document["id"], texts.sentences_of(document["id"])))
+    texts.set_model([document["id"] for document in chosen], model["id"])
+    rights.settle_readers([model["id"], *before])
+    different = sorted({one for _, ids in places for one in ids})
+    for some in graph.in_parts(different):
+        boundary.tick()
+        gone = texts.drop_sentences(some)
+        for model_id in before:
+            reading.forget(model_id, [row["composition_id"] for row in gone if row["model_id"] == model_id])
+    sentences = reading.texts_of(different)
+    reading.read(model, sentences, places, boundary.tick)
+    if vectors and meaning.is_possible(model):
+        reading.embed(model, [document["id"] for document in chosen], sentences)
 
 
 def _chosen(names, model):

@@ -4,7 +4,7 @@ import math
 import struct
 from typing import NamedTuple
 
-from hypercube import boundary, embeddings, lexicon, ranking, words
+from hypercube import boundary, embeddings, lexicon, limits, ranking, words
 from hypercube.errors import InvalidArgument
 from hypercube.queries import check_method, length_hint
 
@@ -180,6 +180,7 @@ def analogies(asked, method, skip_unknown, name, ask):
     model = embeddings.find_model(name)
     ranking.check_ask(ask, model)
     ranking.check_batch(len(asked) * ask.k, model)
+    limits.charge(len(asked))
     questions = Questions.of_words(model, asked, skip_unknown)
     eligible = ranking.mask(model, ask, questions.held.ineligible)
     if not ask.exclude_variants:
@@ -267,6 +268,7 @@ def nearest_batch(data, is_array, name, ask):
     ranking.check_ask(ask, model)
     vectors = (read_array if is_array else read_vectors)(data, model)
     ranking.check_batch(len(vectors) * ask.k, model)
+    limits.charge(len(vectors))
     wrong = np.flatnonzero(~np.isfinite(vectors).all(axis=1) | ~vectors.any(axis=1))
     if len(wrong):
         shown = ", ".join(map(str, (wrong[:20] + 1).tolist()))
@@ -316,6 +318,7 @@ def neighbor_join(name_a, name_b, source_like, ask):
     asked = ranking.mask(sources, of_source, left.ineligible)
     asking = np.arange(len(left.unit)) if asked is None else np.flatnonzero(asked)
     ranking.check_batch(len(asking) * ask.k, targets)
+    limits.charge(len(asking))
     eligible = ranking.mask(targets, ask, right.ineligible)
     found, scores = [], []
     for start in range(0, len(asking), _QUESTIONS):

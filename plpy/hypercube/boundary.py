@@ -81,9 +81,32 @@ def write(sql, *, types=(), args=()):
     return _plan(sql, types).execute(list(args)).nrows()
 
 
+@functools.cache
+def _plan_of(relation, sql, types):
+    return plpy.prepare(sql, list(types))
+
+
+def rows_of_trigger(relation, sql, *, types=(), args=()):
+    """Run a statement on what a trigger calls its rows: a plan of its own for each relation (a number)."""
+    return list(_plan_of(relation, sql, types).execute(list(args)))
+
+
+def rows_of_snapshot(sql, *, types=(), args=()):
+    """Run a statement that locks rows; None if one of them changed after the snapshot of the transaction."""
+    try:
+        return rows(sql, types=types, args=args)
+    except spiexceptions.SerializationFailure:
+        return None
+
+
 def notice(message):
     """Tell the own client something at once."""
     plpy.notice(message)
+
+
+def warning(message):
+    """Tell the own client and the log of the server that something did not work."""
+    plpy.warning(message)
 
 
 def setting(name, default):
@@ -110,28 +133,118 @@ def data_directory():
 
 _SECURITY_RESTRICTED_OPERATION = 2
 
+_acting = []
+_waiting = []
+_gathered = {}
+_names_before = []
+
 
 def caller():
-    """Return the role that called, also inside a SECURITY DEFINER function.
+    """Return the role that called: whose rights every decision is made with.
 
     Raises
     ------
     NotAllowed
-        Inside an index expression, a materialized view or maintenance: the session
-        is then that of whoever runs it (autovacuum: a superuser), while the
-        function was called by the owner of the table, who could be anybody.
+        Inside an index expression, a materialized view or maintenance, where a
+        function runs for whoever reads or maintains the table, not for who wrote it.
     """
-    user, context = ctypes.c_uint(), ctypes.c_int()
-    ctypes.CDLL(None).GetUserIdAndSecContext(ctypes.byref(user), ctypes.byref(context))
-    if context.value & _SECURITY_RESTRICTED_OPERATION:
+    user, context = _acting[-1] if _acting else _current_user()
+    if context & _SECURITY_RESTRICTED_OPERATION:
         raise NotAllowed(
             "this function cannot be called from an index, a materialized view or maintenance",
             hint="Call it in a statement of its own.",
         )
-    return rows(
-        "SELECT CASE current_setting('role') WHEN 'none' THEN session_user::text"
-        " ELSE current_setting('role') END AS name"
-    )[0]["name"]
+    return rows("SELECT pg_get_userbyid($1)::text AS name", types=("oid",), args=(user,))[0]["name"]
+
+
+def calling_user():
+    """Return the number of the role that `caller` names; it decides nothing, and is never refused."""
+    return (_acting[-1] if _acting else _current_user())[0]
+
+
+@functools.cache
+def _server():
+    return ctypes.CDLL(None)
+
+
+def _current_user():
+    """Return the number of the current role, and the context that it works in."""
+    user, context = ctypes.c_uint(), ctypes.c_int()
+    _server().GetUserIdAndSecContext(ctypes.byref(user), ctypes.byref(context))
+    return user.value, context.value
+
+
+class _Work:
+    """What is to be done with the rights of the owner of the extension, and how it ended."""
+
+    def __init__(self, function):
+        self.function = function
+        self.user = _current_user()
+        self.answer = self.problem = None
+
+
+def as_owner(function):
+    """Call a function with the rights of the owner of the extension, and return what it returns.
+
+    The only way to write.  Whatever decides about a request runs before, with the rights of the
+    caller and under row-level security; what it decided is carried out here.
+    """
+    if _acting:
+        return function()
+    caller()
+    return _with_rights(_Work(function), "SELECT hypercube._as_owner()")
+
+
+def acts_as_owner():
+    """Return whether what runs now was begun by as_owner: not by a statement of somebody with such rights."""
+    return bool(_acting)
+
+
+def gathered(finish):
+    """Return the dict that `finish` is called with before what as_owner began returns; gone if it fails."""
+    return _gathered.setdefault(finish, {})
+
+
+def read_as_owner(function):
+    """The same for a function that only reads: it sees what the statement around it sees."""
+    return function() if _acting else _with_rights(_Work(function), "SELECT hypercube._read_as_owner()")
+
+
+def _with_rights(work, statement):
+    _waiting.append(work)
+    try:
+        rows(statement)
+    finally:
+        if work in _waiting:
+            _waiting.remove(work)
+        if work.problem is not None:
+            # As it was raised: on its way through the server it became text.
+            raise work.problem
+    return work.answer
+
+
+def run_waiting():
+    """Do what as_owner or read_as_owner was asked to do: the body of the two functions with more rights.
+
+    Nothing waits unless Python code of this package put it there in the same session, so a call
+    from SQL finds nothing.
+    """
+    if not _waiting:
+        raise NotAllowed(
+            "this function is for hypercube itself", hint="Call one of the functions that are documented."
+        )
+    work = _waiting.pop()
+    _acting.append(work.user)
+    try:
+        work.answer = work.function()
+        for finish, gathered in _gathered.items():
+            finish(gathered)
+    except BaseException as problem:
+        work.problem = problem
+        raise
+    finally:
+        _acting.pop()
+        _gathered.clear()
 
 
 def _server_variable(kind, name):
@@ -206,6 +319,12 @@ def cancel_is_immediate():
     return _poll().immediate
 
 
+def application():
+    """Return application_name, as it was before the progress of an operation took its place."""
+    found = rows("SELECT current_setting('application_name') AS name")[0]["name"]
+    return _names_before[-1] if _names_before and found.startswith("hypercube ") else found
+
+
 class Progress:
     """Shows how far an operation is: NOTICE lines for the own client, and
     application_name for other sessions (the view hypercube.progress reads it).
@@ -228,7 +347,8 @@ class Progress:
         self._stage = None
         self._stage_began = self._began
         self.seconds = {}
-        self._application = rows("SELECT current_setting('application_name') AS name")[0]["name"]
+        self._application = application()
+        _names_before[:] = [self._application]
 
     def stage(self, name):
         """Begin a stage and return its callback ``step(fraction)``."""
@@ -270,11 +390,8 @@ class Progress:
         bar = "#" * filled + "." * (24 - filled)
         left = f"about {remaining:.0f} s left" if share < 1 else f"in {elapsed:.1f} s"
         notice(f"{self._subject}  [{bar}] {percent:3d} %  {self._stage}, {left}")
-        self._name_session(
-            f"hypercube {self._operation} {percent}% {remaining:.0f}s {self._stage} {self._subject}"
-        )
+        # Everybody on the server sees it, so it does not say on what.
+        self._name_session(f"hypercube {self._operation} {percent}% {remaining:.0f}s {self._stage}")
 
     def _name_session(self, text):
-        # 63 bytes are kept by the server; what is cut off must not be half a character.
-        kept = text.encode()[:63].decode(errors="ignore")
-        rows("SELECT set_config('application_name', $1, false)", types=("text",), args=(kept,))
+        rows("SELECT set_config('application_name', $1, false)", types=("text",), args=(text,))

@@ -38,8 +38,8 @@ def store_files(model_id, files):
 
 
 def store_chunk(digest, data):
-    """Insert a chunk unless it is there; return whether it was new."""
-    return boundary.write(
+    """Insert a chunk unless it is there."""
+    boundary.write(
         "INSERT INTO hypercube.chunk (digest, size, data) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING",
         types=("bytea", "int", "bytea"),
         args=(digest, len(data), data),
@@ -146,12 +146,10 @@ def drop_rows(model_id, first, last):
     boundary.write(
         "DELETE FROM hypercube.projection WHERE model_id = $1 AND token_id >= $2 AND token_id < $3", **bounds
     )
-    dropped = boundary.rows(
-        "DELETE FROM hypercube.token WHERE model_id = $1 AND token_id >= $2 AND token_id < $3"
-        " RETURNING composition_id",
-        **bounds,
+    boundary.write(
+        "DELETE FROM hypercube.token WHERE model_id = $1 AND token_id >= $2 AND token_id < $3", **bounds
     )
-    return relations, list({row["composition_id"] for row in dropped if row["composition_id"] is not None})
+    return relations
 
 
 def drop_model(model_id):
@@ -169,7 +167,7 @@ def drop_model(model_id):
 
 
 def drop_tensor_bytes(tensor_digest):
-    """Delete the chunks of a tensor that no model has any more; return how many, and their bytes."""
+    """Delete the chunks of a tensor that no model has any more."""
     pieces = boundary.rows(
         "DELETE FROM hypercube.tensor_chunk AS piece WHERE piece.tensor_digest = $1"
         " AND NOT EXISTS (SELECT FROM hypercube.tensor AS t"
@@ -178,11 +176,9 @@ def drop_tensor_bytes(tensor_digest):
         types=("bytea",),
         args=(tensor_digest,),
     )
-    return boundary.rows(
-        "WITH gone AS (DELETE FROM hypercube.chunk AS c WHERE c.digest = ANY ($1)"
-        "  AND NOT EXISTS (SELECT FROM hypercube.tensor_chunk AS piece WHERE piece.chunk_digest = c.digest)"
-        "  RETURNING c.size)"
-        " SELECT count(*) AS chunks, coalesce(sum(g.size), 0)::bigint AS bytes FROM gone AS g",
+    boundary.write(
+        "DELETE FROM hypercube.chunk AS c WHERE c.digest = ANY ($1)"
+        " AND NOT EXISTS (SELECT FROM hypercube.tensor_chunk AS piece WHERE piece.chunk_digest = c.digest)",
         types=("bytea[]",),
         args=([row["chunk_digest"] for row in pieces],),
-    )[0]
+    )

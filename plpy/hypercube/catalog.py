@@ -7,13 +7,16 @@ text.  What writes many rows stands in ``bulk``.
 from hypercube import boundary
 from hypercube.errors import NotAllowed, StepMissing
 
+ADMIN = "hypercube_admin"
+
 
 def lock_writers():
     """Wait until no other transaction writes models; held until this one ends.
 
     Two ingests that share chunks would wait for each other in different orders,
     and a drop must not remove a chunk that an ingest just found to exist.  A
-    snapshot taken before the lock would not see what the others wrote.
+    snapshot taken before the lock would not see what the others wrote.  Whoever
+    holds the lock waits for no lock that a reader can hold.
 
     Raises
     ------
@@ -26,9 +29,13 @@ def lock_writers():
             f"nothing can be stored in a transaction with isolation level {level}",
             hint="Use BEGIN ISOLATION LEVEL READ COMMITTED.",
         )
-    if not boundary.try_rows("LOCK TABLE hypercube.model IN SHARE ROW EXCLUSIVE MODE NOWAIT"):
+    boundary.as_owner(_lock)
+
+
+def _lock():
+    if not boundary.try_rows("LOCK TABLE hypercube.writer_turn IN SHARE ROW EXCLUSIVE MODE NOWAIT"):
         boundary.notice("another session is writing models, waiting for it to end")
-        boundary.rows("LOCK TABLE hypercube.model IN SHARE ROW EXCLUSIVE MODE")
+        boundary.rows("LOCK TABLE hypercube.writer_turn IN SHARE ROW EXCLUSIVE MODE")
 
 
 def isolation():
@@ -37,45 +44,58 @@ def isolation():
 
 
 def allowed_sources():
-    """Return the folders that models may be read from."""
-    return [row["path"] for row in boundary.rows("SELECT path FROM hypercube.allowed_source ORDER BY path")]
+    """Return the folders that the caller may read models from."""
+    found = boundary.rows("SELECT DISTINCT path FROM hypercube.allowed_source ORDER BY path")
+    return [row["path"] for row in found]
 
 
-def add_allowed_source(path, role):
-    """Allow a folder; again is no error."""
+def add_allowed_source(path, role, added_by):
+    """Allow a folder to the members of a role; again is no error."""
     boundary.write(
-        "INSERT INTO hypercube.allowed_source (path, added_by) VALUES ($1, $2) ON CONFLICT DO NOTHING",
-        types=("text", "name"),
-        args=(path, role),
+        "INSERT INTO hypercube.allowed_source (path, role, added_by) VALUES ($1, $2, $3)"
+        " ON CONFLICT DO NOTHING",
+        types=("text", "name", "name"),
+        args=(path, role, added_by),
     )
 
 
 def allowed_targets():
-    """Return the folders that models may be written to."""
-    return [row["path"] for row in boundary.rows("SELECT path FROM hypercube.allowed_target ORDER BY path")]
+    """Return the folders that the caller may write models to."""
+    found = boundary.rows("SELECT DISTINCT path FROM hypercube.allowed_target ORDER BY path")
+    return [row["path"] for row in found]
 
 
-def add_allowed_target(path, role):
-    """Allow a folder; again is no error."""
+def add_allowed_target(path, role, added_by):
+    """Allow a folder to the members of a role; again is no error."""
     boundary.write(
-        "INSERT INTO hypercube.allowed_target (path, added_by) VALUES ($1, $2) ON CONFLICT DO NOTHING",
-        types=("text", "name"),
-        args=(path, role),
+        "INSERT INTO hypercube.allowed_target (path, role, added_by) VALUES ($1, $2, $3)"
+        " ON CONFLICT DO NOTHING",
+        types=("text", "name", "name"),
+        args=(path, role, added_by),
     )
 
 
-def remove_allowed_target(path):
-    """Return whether the folder was allowed; it no longer is."""
+def remove_allowed_target(paths, role):
+    """Return whether one of the folders was allowed, to a role or (None) to any; it no longer is."""
     return boundary.write(
-        "DELETE FROM hypercube.allowed_target WHERE path = $1", types=("text",), args=(path,)
+        "DELETE FROM hypercube.allowed_target WHERE path = ANY ($1) AND role = coalesce($2, role)",
+        types=("text[]", "name"),
+        args=(paths, role),
     )
 
 
-def remove_allowed_source(path):
-    """Return whether the folder was allowed; it no longer is."""
+def remove_allowed_source(paths, role):
+    """Return whether one of the folders was allowed, to a role or (None) to any; it no longer is."""
     return boundary.write(
-        "DELETE FROM hypercube.allowed_source WHERE path = $1", types=("text",), args=(path,)
+        "DELETE FROM hypercube.allowed_source WHERE path = ANY ($1) AND role = coalesce($2, role)",
+        types=("text[]", "name"),
+        args=(paths, role),
     )
+
+
+def role_exists(role):
+    """Return whether there is a role of that name."""
+    return bool(boundary.rows("SELECT FROM pg_roles WHERE rolname = $1", types=("name",), args=(role,)))
 
 
 def is_member(role, of):
@@ -90,23 +110,27 @@ def is_member(role, of):
 
 
 def require_owner(owned, what="model"):
-    """Refuse a caller who is no member of the role that owns a model or a document.
+    """Refuse a caller who is neither a member of the role that owns a model or a document, nor an admin.
 
     Raises
     ------
     NotAllowed
     """
     role = boundary.caller()
-    if not is_member(role, owned["owner"]):
+    if not is_member(role, owned["owner"]) and not is_member(role, ADMIN):
         raise NotAllowed(
             f'role "{role}" does not own {what} "{owned["name"]}"',
-            hint=f"Its owner {owned['owner']} can do it.",
+            hint=f"Its owner {owned['owner']} can do it, or a member of {ADMIN}.",
         )
 
 
 def model_exists(name):
-    """Return whether a model of that name is stored."""
-    return bool(boundary.rows("SELECT FROM hypercube.model WHERE name = $1", types=("text",), args=(name,)))
+    """Return whether a model of that name is stored, whoever may see it."""
+    return boundary.read_as_owner(
+        lambda: bool(
+            boundary.rows("SELECT FROM hypercube.model WHERE name = $1", types=("text",), args=(name,))
+        )
+    )
 
 
 def find_model(model, words=None):
@@ -121,9 +145,12 @@ def find_model(model, words=None):
         " t.digest, t.dtype, t.stored, t.scaling, current_user::text AS caller,"
         " current_setting('hypercube.max_k', true) AS max_k,"
         " current_setting('hypercube.max_batch', true) AS max_batch,"
+        " CASE WHEN limited THEN hypercube._limit_of_caller('k') END AS limit_k,"
+        " CASE WHEN limited THEN hypercube._limit_of_caller('batch') END AS limit_batch,"
         " (SELECT array_agg(hypercube._find_token(m.id, word) ORDER BY place)"
         "  FROM unnest($2) WITH ORDINALITY AS asked (word, place)) AS token_ids"
         " FROM hypercube._find_model($1) AS m"
+        " CROSS JOIN (SELECT EXISTS (SELECT FROM hypercube.role_limit)) AS l (limited)"
         " LEFT JOIN hypercube.tensor AS t ON t.model_id = m.id AND t.name = m.embedding",
         types=("text", "text[]"),
         args=(model, words),
@@ -132,10 +159,11 @@ def find_model(model, words=None):
 
 
 def limits():
-    """Return the settings that a question without a model is held to."""
+    """Return the settings and limits that a question without a model is held to."""
     return boundary.rows(
         "SELECT current_setting('hypercube.max_k', true) AS max_k,"
-        " current_setting('hypercube.max_batch', true) AS max_batch"
+        " current_setting('hypercube.max_batch', true) AS max_batch, current_user::text AS caller,"
+        " hypercube._limit_of_caller('k') AS limit_k, hypercube._limit_of_caller('batch') AS limit_batch"
     )[0]
 
 
@@ -147,7 +175,7 @@ def model_name(model_id):
 
 
 def models():
-    """Return id, name, root and time of every model."""
+    """Return id, name, root and time of every model that the caller sees."""
     return boundary.rows(
         "SELECT id, name, root, extract(epoch FROM created_at)::text AS created_at"
         " FROM hypercube.model ORDER BY name"
@@ -235,9 +263,29 @@ def tensors(model_id, names=None):
     return [{**row, "shape": tuple(row["shape"])} for row in found]
 
 
+def chunks_of_one(model_id, others):
+    """Return how many chunks, of how many bytes, a model has and none of some other models."""
+    return boundary.rows(
+        "SELECT count(*) AS chunks, coalesce(sum(c.size), 0)::bigint AS bytes FROM hypercube.chunk AS c"
+        " WHERE c.digest IN (SELECT piece.chunk_digest FROM hypercube.tensor AS t"
+        "  JOIN hypercube.tensor_chunk AS piece ON piece.tensor_digest = t.digest"
+        "  WHERE t.model_id = $1 AND t.stored)"
+        " AND NOT EXISTS (SELECT FROM hypercube.tensor_chunk AS piece"
+        "  JOIN hypercube.tensor AS t ON t.digest = piece.tensor_digest AND t.stored"
+        "  WHERE piece.chunk_digest = c.digest AND t.model_id = ANY ($2))",
+        types=("int", "int[]"),
+        args=(model_id, others),
+    )[0]
+
+
+def _owner_rows(sql, types, args):
+    """Return rows of tables that nobody reads but through a tensor that the caller was found to see."""
+    return boundary.read_as_owner(lambda: boundary.rows(sql, types=types, args=args))
+
+
 def chunk_count(tensor_digest):
     """Return how many chunks a stored tensor has."""
-    return boundary.rows(
+    return _owner_rows(
         "SELECT count(*) AS n FROM hypercube.tensor_chunk WHERE tensor_digest = $1",
         types=("bytea",),
         args=(tensor_digest,),
@@ -246,7 +294,7 @@ def chunk_count(tensor_digest):
 
 def read_chunks(tensor_digest, first, last):
     """Return the bytes of the chunks numbered first to last of a tensor, in order."""
-    found = boundary.rows(
+    found = _owner_rows(
         "SELECT c.data FROM hypercube.tensor_chunk AS piece"
         " JOIN hypercube.chunk AS c ON c.digest = piece.chunk_digest"
         " WHERE piece.tensor_digest = $1 AND piece.ordinal BETWEEN $2 AND $3 ORDER BY piece.ordinal",
@@ -258,7 +306,7 @@ def read_chunks(tensor_digest, first, last):
 
 def read_pieces(tensor_digest, first, last):
     """Return ordinal, chunk digest and data of the chunks first to last; None for data that is gone."""
-    return boundary.rows(
+    return _owner_rows(
         "SELECT piece.ordinal, piece.chunk_digest, c.data FROM hypercube.tensor_chunk AS piece"
         " LEFT JOIN hypercube.chunk AS c ON c.digest = piece.chunk_digest"
         " WHERE piece.tensor_digest = $1 AND piece.ordinal BETWEEN $2 AND $3",
@@ -269,7 +317,7 @@ def read_pieces(tensor_digest, first, last):
 
 def sample_chunks(model_id, count):
     """Return digest and data of some chunks of a model, evenly spaced in the order of their digests."""
-    return boundary.rows(
+    return _owner_rows(
         "SELECT s.digest, c.data FROM ("
         "  SELECT piece.chunk_digest AS digest,"
         "   row_number() OVER (ORDER BY piece.chunk_digest) - 1 AS place, count(*) OVER () AS total"
@@ -284,7 +332,7 @@ def sample_chunks(model_id, count):
 
 def read_slices(tensor_digest, ordinals, begins, lengths):
     """Return parts of chunks of a tensor, one for each (ordinal, begin, length), in order."""
-    found = boundary.rows(
+    found = _owner_rows(
         "SELECT substring(c.data FROM part.begins + 1 FOR part.length) AS data"
         " FROM unnest($2, $3, $4) WITH ORDINALITY AS part (ordinal, begins, length, place)"
         " JOIN hypercube.tensor_chunk AS piece"
@@ -294,15 +342,6 @@ def read_slices(tensor_digest, ordinals, begins, lengths):
         args=(tensor_digest, ordinals, begins, lengths),
     )
     return [row["data"] for row in found]
-
-
-def keep_recall(name, k, sample, mean, minimum, ef_search):
-    """Let what measure_recall found be kept, with the rights to do so."""
-    boundary.rows(
-        "SELECT hypercube._keep_recall($1, $2, $3, $4, $5, $6)",
-        types=("text", "int", "int", "float8", "float8", "int"),
-        args=(name, k, sample, mean, minimum, ef_search),
-    )
 
 
 def store_recall(model_id, k, sample, mean, minimum, ef_search):

@@ -318,6 +318,33 @@ def _means(points, weights, lengths):
     return means
 
 
+def below(found, roots):
+    """Return the ids of everything that each of some texts is made of, itself and its atoms included.
+
+    Parameters
+    ----------
+    found : Compositions
+        With every composition of the texts.
+    roots : list of bytes
+
+    Returns
+    -------
+    list of list of bytes
+        Sorted, one list for each root.
+    """
+    children = {one: child_ids(held) for one, held in zip(found.ids, found.children, strict=True)}
+    return [sorted(_reached(children, root)) for root in roots]
+
+
+def _reached(children, root):
+    reached, waiting = {root}, [root]
+    while waiting:
+        new = set(children.get(waiting.pop(), ())) - reached
+        reached |= new
+        waiting += new
+    return reached
+
+
 def labels(text):
     """Return how a text may be told: whole, or its beginning where it is made of sentences."""
     return _told(text), _told(text[:_LABEL_LIMIT])

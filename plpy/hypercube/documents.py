@@ -5,17 +5,29 @@ One call is one transaction: whatever fails takes the whole call with it.
 
 import time
 from collections import Counter
+from typing import NamedTuple
 
 from blake3 import blake3
 
-from hypercube import boundary, catalog, compositions, graph, meaning, reading, texts
+from hypercube import (
+    audit,
+    boundary,
+    catalog,
+    compositions,
+    graph,
+    holders,
+    limits,
+    meaning,
+    reading,
+    rights,
+    sequences,
+    texts,
+)
 from hypercube.errors import (
-    CorruptFile,
     InvalidArgument,
     NameTaken,
     TooMany,
     UnknownDocument,
-    Unrepresentable,
 )
 from hypercube.substrate import as_text
 
@@ -29,6 +41,7 @@ _EMBEDDED_A_SECOND = 150
 _LONG = 500_000
 
 
+@limits.one_ingest
 def ingest_texts(names, contents, metadata, model, language, replace, vectors):
     """Store documents; return rows of hypercube.text_report in their order.
 
@@ -54,42 +67,69 @@ def ingest_texts(names, contents, metadata, model, language, replace, vectors):
     language = texts.language(language)
     _model(model)
     _replaced(names, replace)
+    limits.require_texts(names, contents, metadata)
     steps = _Steps(names, contents, vectors)
     found, made = compositions.compose(contents, step=steps("compose"))
     # What others write has to wait from here on; they may have taken a name meanwhile.
     catalog.lock_writers()
     chosen = _model(model)
     old = _replaced(names, replace)
-    step = steps("store")
-    sentences, times = _sentences(contents, made)
+    limits.require_texts(names, contents, metadata, turn=True)
+    sentences = _sentences(contents, made)
+    # Those of others are not told: what is new is new to the caller.
     seen = _stored(list(sentences))
-    graph.store(found, step)
-    gone = _take_out(old)
-    owners = {document["name"]: document["owner"] for document in old}
-    for name, content, text, told in zip(names, contents, made, metadata, strict=True):
-        step(0.9)
-        _store(name, content, text, told, language, chosen, owners.get(name, role))
-    for some in graph.in_parts(list(sentences)):
-        step(0.95)
-        texts.store_searchable(some, language)
-    lengths = {}
-    if chosen is not None:
-        lengths = reading.read(chosen, sentences, times, steps("tokens"))
-        step = steps("vectors")
-        if vectors and meaning.is_possible(chosen):
-            reading.embed(chosen, sentences, step)
-        else:
-            reading.leave_out(chosen, sentences)
-    _sweep(gone)
-    if sum(map(len, contents)) > _LONG:
-        texts.tidy()
-        texts.analyze()
+    batch = _Batch(names, contents, made, metadata, language, role)
+    lengths = boundary.as_owner(lambda: _write(batch, found, sentences, chosen, old, vectors, steps))
     steps.end()
     seconds = time.monotonic() - began
     return [
         _report(name, content, text, seen, lengths, seconds)
         for name, content, text in zip(names, contents, made, strict=True)
     ]
+
+
+class _Batch(NamedTuple):
+    """Documents that are stored together: lists of one length, and what is the same for all."""
+
+    names: list
+    contents: list
+    made: list
+    metadata: list
+    language: str
+    role: str
+
+
+def _write(batch, found, sentences, chosen, old, vectors, steps):
+    """Write the rows of documents; return how many tokens each sentence has."""
+    step = steps("store")
+    graph.store(found, step)
+    gone = _take_out(old)
+    owners = {document["name"]: document["owner"] for document in old}
+    holds = compositions.below(found, [text.root for text in batch.made])
+    places = []
+    for name, content, text, told, held in zip(
+        batch.names, batch.contents, batch.made, batch.metadata, holds, strict=True
+    ):
+        step(0.9)
+        owner = owners.get(name, batch.role)
+        document_id = _store(name, content, text, told, batch.language, chosen, owner)
+        graph.hold(holders.create_holder(document_id=document_id), held)
+        places.append((document_id, text.sentences))
+    for some in graph.in_parts(list(sentences)):
+        step(0.95)
+        texts.store_searchable(some, batch.language)
+    lengths = {}
+    if chosen is not None:
+        lengths = reading.read(chosen, sentences, places, steps("tokens"))
+        if vectors and meaning.is_possible(chosen):
+            reading.embed(chosen, [one for one, _ in places], sentences, steps("vectors"))
+        # Also where no vector came: somebody else's sentences may be the same.
+        rights.settle_readers([chosen["id"]])
+    _sweep(gone)
+    if sum(map(len, batch.contents)) > _LONG:
+        texts.tidy()
+        texts.analyze()
+    return lengths
 
 
 class _Steps:
@@ -165,9 +205,10 @@ def _object(told):
 
 def _replaced(names, replace):
     """Return the documents that have one of the names; refuse them where they are not to be replaced."""
-    old = texts.documents(names)
+    visible = {document["id"] for document in texts.documents(names)}
+    old = boundary.read_as_owner(lambda: texts.documents(names))
     for document in old:
-        if not replace:
+        if not replace or document["id"] not in visible:
             raise NameTaken(document["name"], document=True)
         catalog.require_owner(document, "document")
     return old
@@ -181,14 +222,12 @@ def _model(name):
 
 
 def _sentences(contents, made):
-    """Return the text of each different sentence by its id, and how often it stands in the documents."""
-    sentences, times = {}, Counter()
-    for content, text in zip(contents, made, strict=True):
-        for one, start, end in _places(content, text):
-            if one not in sentences:
-                sentences[one] = content[start:end]
-            times[one] += 1
-    return sentences, times
+    """Return the text of each different sentence by its id."""
+    return {
+        one: content[start:end]
+        for content, text in zip(contents, made, strict=True)
+        for one, start, end in _places(content, text)
+    }
 
 
 def _places(content, text):
@@ -198,12 +237,12 @@ def _places(content, text):
 
 
 def _stored(ids):
-    """Return those of the sentences that a document has already."""
+    """Return those of the sentences that a document has already which the caller sees."""
     return {one for some in graph.in_parts(ids) for one in texts.in_documents(some)}
 
 
 def _store(name, content, text, metadata, language, model, owner):
-    """Insert the rows of a document."""
+    """Insert the rows of a document; return its id."""
     encoded = content.encode()
     document_id = texts.store_document(
         {
@@ -224,6 +263,7 @@ def _store(name, content, text, metadata, language, model, owner):
         boundary.tick()
         part = slice(first, first + _SENTENCES_A_STATEMENT)
         texts.store_sentences(document_id, first + 1, text.sentences[part], text.starts[part])
+    return document_id
 
 
 def _report(name, content, text, seen, lengths, seconds):
@@ -257,129 +297,99 @@ def drop_document(name):
     if not found:
         raise UnknownDocument(name)
     catalog.require_owner(found[0], "document")
-    gone = _take_out(found)
-    compositions_gone, vectors = _sweep(gone)
+    gone = boundary.as_owner(lambda: _sweep(_take_out(found)))
+    embedded = gone.different if found[0]["embedded"] else []
+    # What the caller no longer sees: whether others hold it, and it stays, is not told.
     return {
         "document": name,
-        "sentences": len(gone.sentences),
-        "compositions": compositions_gone,
-        "vectors": vectors,
+        "sentences": gone.sentences,
+        "compositions": len(gone.compositions) - graph.count_stored(gone.compositions),
+        "vectors": len(embedded) - len(_embedded(found[0]["model_id"], embedded)),
     }
 
 
+def _embedded(model_id, ids):
+    """Return those of some sentences that stand in a document of a model which the caller sees."""
+    return [one for some in graph.in_parts(ids) for one in texts.in_documents(some, model_id)]
+
+
 class _Gone:
-    """What documents leave behind: their sentences, one entry for each place, and their roots."""
+    """What documents leave behind."""
 
     def __init__(self):
-        self.sentences = []
-        self.roots = []
-        self.models = {}
+        self.sentences = 0
+        self.different = []
+        self.holders = []
+        self.models = []
+        self.compositions = []
 
 
 def _take_out(documents):
-    """Remove the rows of documents and take their counts back; return what may have no use any more."""
+    """Remove the rows of documents and their counts; return what may have no use any more."""
     gone = _Gone()
     if not documents:
         return gone
-    gone.roots = [document["composition_id"] for document in documents]
-    left = texts.drop_documents([document["id"] for document in documents])
-    gone.sentences = [one for _, one in left]
-    for model_id in sorted({model_id for model_id, _ in left if model_id is not None}):
-        model = catalog.find_model(catalog.model_name(model_id))
-        reading.take_back(model, Counter(one for other, one in left if other == model_id))
-        gone.models[model_id] = model
+    ids = [document["id"] for document in documents]
+    gone.models = sorted({one["model_id"] for one in documents if one["model_id"] is not None})
+    for document in documents:
+        boundary.tick()
+        reading.take_back(document)
+    gone.holders = holders.holders_of_documents(ids)
+    left = texts.drop_documents(ids)
+    gone.sentences, gone.different = len(left), sorted(set(left))
+    rights.settle_readers(gone.models)
     return gone
 
 
 def _sweep(gone):
-    """Remove what nothing holds any more; return how many compositions and vectors went."""
-    if not gone.roots:
-        return 0, 0
-    vectors = []
-    for some in graph.in_parts(sorted(set(gone.sentences))):
+    """Remove what nothing holds any more; return `gone` with what was held."""
+    for some in graph.in_parts(gone.different):
         boundary.tick()
-        vectors += texts.drop_sentences(some)
-    for model in gone.models.values():
-        reading.forget(model["id"], [one for model_id, one in vectors if model_id == model["id"]])
-    return graph.sweep([*gone.roots, *gone.sentences]), len(vectors)
-
-
-def document_text(name):
-    """Return the text of a document, bit for bit, refused where it has a null character."""
-    text = _read(name)
-    if "\0" in text:
-        raise Unrepresentable(
-            f'document "{name}" holds the null character',
-            hint="Read it with hypercube.document_bytes(...), which returns its UTF-8.",
-        )
-    return text
-
-
-def document_bytes(name):
-    """Return the UTF-8 of a document, bit for bit."""
-    return _read(name).encode()
-
-
-def _read(name):
-    text = graph.read(_find(name)["composition_id"])
-    if text is None:
-        raise CorruptFile(f'document "{name}" has lost what it is made of', hint=graph.DAMAGED)
-    return text
-
-
-def _find(name):
-    if name is None:
-        raise InvalidArgument("the document must be named", hint="SELECT name FROM hypercube.document.")
-    found = texts.documents([name])
-    if not found:
-        raise UnknownDocument(name)
-    return found[0]
-
-
-def is_whole(name):
-    """Return whether a document has the text that its digest tells, read quickly."""
-    found = _find(name)
-    try:
-        text = graph.read(found["composition_id"])
-    except CorruptFile:
-        return False
-    return text is not None and blake3(text.encode()).digest() == found["digest"]
-
-
-def verify_document(name):
-    """Rebuild a document from its atoms; every id on the way, the digest and the sentences must be right.
-
-    Raises
-    ------
-    CorruptFile
-        Naming what is damaged.
-    """
-    found = _find(name)
-    if blake3(graph.verify(found["composition_id"]).encode()).digest() != found["digest"]:
-        raise CorruptFile(f'document "{name}" has not the digest that it was stored with', hint=graph.DAMAGED)
-    placed, right = texts.placed_sentences(found["id"])
-    [root] = texts.compositions([found["composition_id"]])
-    # A text of one sentence is that sentence.
-    if not right or placed not in (root["id"], root["children"]):
-        raise CorruptFile(f'document "{name}" has not its sentences in their places', hint=graph.DAMAGED)
-    return True
+        vectors = texts.drop_sentences(some)
+        for model_id in gone.models:
+            reading.forget(
+                model_id, [row["composition_id"] for row in vectors if row["model_id"] == model_id]
+            )
+    for holder in gone.holders:
+        gone.compositions += graph.release(holder)
+    return gone
 
 
 def relate_sequences(name, window, minimum_count):
     """Make the relations of kind S of a model for its owner; return how many there are."""
     catalog.require_owner(catalog.find_model(name))
     catalog.lock_writers()
-    return reading.relate(catalog.find_model(name), window, minimum_count)
+    model = catalog.find_model(name)
+    # The relations are for all who see the model, so they are made from what its owner may show them:
+    # whoever calls for him may see more.
+    documents = texts.documents_for_owner(model["id"])
+    count = boundary.as_owner(lambda: reading.relate(model, documents, window, minimum_count))
+    audit.record(
+        "relate_sequences", "model", model["name"], {"relations": count, "documents": len(documents)}
+    )
+    return count
 
 
 def embed_documents(name):
-    """Compute the vectors of all sentences in documents of a model that have none; return how many."""
+    """Compute the vectors of all sentences in the caller's documents of a model that have none.
+
+    Returns
+    -------
+    int
+        How many.
+    """
     model = catalog.find_model(name)
     meaning.find_model(model["name"])
     catalog.lock_writers()
     model = catalog.find_model(model["name"])
-    seconds = reading.left_to_embed(model) / _EMBEDDED_A_SECOND
-    progress = boundary.Progress("embed", model["name"], {"vectors": seconds})
-    count = reading.embed(model, None, progress.stage("vectors"))
+    # What others let compute of the same sentences is neither told nor computed again.
+    documents, missing = (
+        sequences.documents_without_vectors(model["id"]),
+        sequences.sentence_ids(model["id"])[1],
+    )
+    progress = boundary.Progress("embed", model["name"], {"vectors": len(missing) / _EMBEDDED_A_SECOND})
+    step = progress.stage("vectors")
+    boundary.as_owner(lambda: reading.embed(model, documents, reading.texts_of(missing), step))
     progress.end()
-    return count
+    audit.record("embed_documents", "model", model["name"], {"sentences": len(missing)})
+    return len(missing)

@@ -6,6 +6,8 @@
   + UnknownComposition          42704
   + UnknownDocument             42704
   + UnknownLanguage             42704
+  + UnknownRole                 42704
+  + UnknownSegment              42704
   + Unrepresentable             22021  character_not_in_repertoire
   + NameTaken                   42710  duplicate_object
   + FileExists                  58P02  duplicate_file
@@ -17,6 +19,8 @@
   + NotSupported                0A000  feature_not_supported
   + TooMuchMemory               53200  out_of_memory
   + TooMany                     54000  program_limit_exceeded
+  + LimitReached                53400  configuration_limit_exceeded
+  + Locked                      55P03  lock_not_available
   + StepMissing                 55000  object_not_in_prerequisite_state
   + NotConverged                58000
   + ClientGone                  08006  connection_failure
@@ -99,6 +103,29 @@ class UnknownLanguage(HypercubeError):
             f'text search configuration "{name}" does not exist, or not for everybody',
             hint="SELECT cfgname FROM pg_ts_config lists them; one of your own is named with its schema,"
             " which has to be for everybody.",
+        )
+
+
+class UnknownRole(HypercubeError):
+    """A role that is not there."""
+
+    sqlstate = "42704"
+
+    def __init__(self, role):
+        super().__init__(
+            "the role must not be null" if role is None else f'role "{role}" does not exist',
+            hint="SELECT rolname FROM pg_roles lists them.",
+        )
+
+
+class UnknownSegment(HypercubeError):
+    """A segment of the audit that was never sealed."""
+
+    sqlstate = "42704"
+
+    def __init__(self, number):
+        super().__init__(
+            f"segment {number} of the audit does not exist", hint="SELECT * FROM hypercube.audit_segment."
         )
 
 
@@ -187,6 +214,24 @@ class TooMany(HypercubeError):
     """More rows, entries or bytes than hypercube accepts."""
 
     sqlstate = "54000"
+
+
+class LimitReached(HypercubeError):
+    """What an administrator allows a role is used up."""
+
+    sqlstate = "53400"
+
+
+def who_raises(role, what):
+    """Return the hint for a role that is held to a limit."""
+    quoted = role.replace("'", "''")
+    return f"A member of hypercube_admin can raise it: SELECT hypercube.set_limit('{quoted}', '{what}', ...)."
+
+
+class Locked(HypercubeError):
+    """Other transactions have what would have to wait for them."""
+
+    sqlstate = "55P03"
 
 
 class StepMissing(HypercubeError):

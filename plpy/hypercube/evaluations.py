@@ -1,6 +1,6 @@
 """How well a model does on published tests of analogies and similarities."""
 
-from hypercube import batches, benchmarks, boundary, embeddings, ranking, words
+from hypercube import batches, benchmarks, boundary, embeddings, limits, ranking, words
 from hypercube.errors import InvalidArgument
 from hypercube.queries import check_method
 
@@ -19,6 +19,7 @@ def evaluate_analogies(text, method, name, ask):
     ranking.check_ask(ask, model)
     asked = [question for section in sections for question in section.questions]
     words.check_words([word for question in asked for word in question])
+    limits.charge(len(asked))
     held = embeddings.load_matrix(model)
     eligible = ranking.mask(model, ask, held.ineligible)
     tokens = _tokens(model, asked, eligible)
@@ -65,6 +66,7 @@ def evaluate_similarity(text, name, in_pieces):
     pairs = benchmarks.read_pairs(text)
     words.check_words([word for pair in pairs for word in pair[:2]])
     model = embeddings.find_model(name)
+    limits.charge(len(pairs))
     known = list(dict.fromkeys(word for pair in pairs for word in pair[:2]))
     if in_pieces:
         found = words.spell(model, known)

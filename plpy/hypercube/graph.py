@@ -1,19 +1,17 @@
-"""Compositions between numbers and rows: stored, read back as text, and swept when nothing holds them."""
+"""Compositions between numbers and rows: stored, held, read back as text, gone when nothing holds them."""
 
-from hypercube import boundary, texts
+from hypercube import boundary, holders, texts
 from hypercube.errors import CorruptFile, StepMissing
 
 _ROWS_A_STATEMENT = 5_000
 # Sentences hold fifty children each, and come with their words: smaller steps.
 _CHILDREN_A_STATEMENT = 200_000
 _DIGEST = 32
-# So many lookups are worth tidying an index before.
-_FEW = 100
 DAMAGED = "Restore it from a backup, or drop the document and store it again."
 
 
 def store(found, step=boundary.tick):
-    """Insert the rows of a compositions.Compositions that are not there; return how many were new.
+    """Insert the rows of a compositions.Compositions that are not there.
 
     ``step(fraction)`` is called between statements.
     """
@@ -28,15 +26,14 @@ def store(found, step=boundary.tick):
         stored = texts.stored_compositions(found.ids[part])
         missing += [row for row in range(part.start, part.stop) if found.ids[row] not in stored]
     if not missing:
-        return 0
-    new = 0
+        return
     weights = np.cumsum([len(found.children[row]) // _DIGEST + 20 for row in missing])
     bounds = np.unique(np.searchsorted(weights, np.arange(0, weights[-1], _CHILDREN_A_STATEMENT)))
     for start, stop in zip(bounds.tolist(), [*bounds.tolist()[1:], len(missing)], strict=True):
         step(0.3 + 0.7 * start / len(missing))
         rows = missing[start:stop]
         centroids = found.centroids[rows]
-        new += texts.store_compositions(
+        texts.store_compositions(
             [found.ids[row] for row in rows],
             [found.labels[row] for row in rows],
             found.depths[rows].tolist(),
@@ -45,7 +42,6 @@ def store(found, step=boundary.tick):
             hilbert.hilbert_index(centroids),
             [found.children[row] for row in rows],
         )
-    return new
 
 
 def store_atoms(codepoints, step=boundary.tick):
@@ -189,19 +185,37 @@ def _compute_again(ids, spelled, lower, labels):
         raise CorruptFile(f"composition or atom {lost[0].hex()} is missing", hint=DAMAGED)
 
 
-def sweep(ids, step=boundary.tick):
-    """Delete those compositions that nothing refers to, and then their children; return how many went."""
-    from hypercube.compositions import child_ids
+def hold(holder_id, ids, step=boundary.tick):
+    """Say that a holder is made of compositions and atoms."""
+    for part, share in parts(len(ids), _ROWS_A_STATEMENT):
+        step(share)
+        holders.hold(holder_id, ids[part])
 
-    gone, wanted = 0, sorted(set(ids))
-    if len(wanted) > _FEW:
-        texts.tidy()
-    while wanted:
-        inner = set()
-        for part, share in parts(len(wanted), _ROWS_A_STATEMENT):
-            step(share)
-            for row in texts.drop_compositions(wanted[part]):
-                gone += 1
-                inner.update(child_ids(row["children"]))
-        wanted = sorted(inner)
-    return gone
+
+def release(holder_id, step=boundary.tick):
+    """Remove a holder, and of what it is made of what nothing else holds.
+
+    Returns
+    -------
+    list of bytes
+        All compositions that it was made of, whether they went or not.
+    """
+    ids, compositions = holders.held(holder_id), []
+    for part, share in parts(len(ids), _ROWS_A_STATEMENT):
+        step(share)
+        compositions += texts.stored_compositions(ids[part])
+        holders.release(holder_id, ids[part])
+    holders.drop_holder(holder_id)
+    return compositions
+
+
+def count_stored(ids):
+    """Return how many of the ids are compositions that the caller sees."""
+    return sum(len(texts.stored_compositions(some)) for some in in_parts(ids))
+
+
+def digests_of(codepoints):
+    """Return the ids of the atoms of some characters."""
+    from hypercube import atoms
+
+    return atoms.atom_digests(codepoints)

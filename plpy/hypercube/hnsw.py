@@ -8,7 +8,7 @@ schema that the server quoted, and with nothing else.
 from typing import NamedTuple
 
 from hypercube import boundary
-from hypercube.errors import NotSupported, StepMissing
+from hypercube.errors import Locked, NotSupported, StepMissing
 
 # The largest hnsw.ef_search; a scan returns no more rows.
 REACH = 1000
@@ -85,6 +85,12 @@ def create(model, unit, token_ids, m, ef_construction):
     boundary.rows(f"CREATE TABLE {table} (token_id integer PRIMARY KEY, embedding {kind})")
     for reader in _readers():
         boundary.rows(f"GRANT SELECT ON {table} TO {reader}")
+    boundary.rows(f"ALTER TABLE {table} ENABLE ROW LEVEL SECURITY")
+    boundary.rows(f"ALTER TABLE {table} FORCE ROW LEVEL SECURITY")
+    boundary.rows(
+        f"CREATE POLICY visible ON {table} FOR SELECT"
+        f" USING (EXISTS (SELECT FROM hypercube.model AS m WHERE m.id = {model['id']:d}))"
+    )
     # A member of the extension: it goes with it, and is left out of dumps, as it can be made again. The
     # rights it has when it becomes one are left out too.
     boundary.rows(f"ALTER EXTENSION hypercube ADD TABLE {table}")
@@ -119,18 +125,44 @@ def _readers():
     return [row["name"] for row in found if row["name"] is not None]
 
 
+def require_unread(model):
+    """Refuse where a session reads the index of a model: nobody may wait for it with the lock of writers.
+
+    Raises
+    ------
+    Locked
+    """
+    if not _is_there(model["id"]):
+        return
+    table = f"hypercube.vector_of_{model['id']:d}"
+    if not boundary.as_owner(
+        lambda: boundary.try_rows(f"LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE NOWAIT")
+    ):
+        raise Locked(
+            f'the vector index of model "{model["name"]}" is being read',
+            hint="Try again; SELECT pid FROM pg_locks WHERE relation ="
+            f" '{table}'::regclass tells who reads it.",
+        )
+
+
 def drop(model_id):
     """Remove the table and the index of a model; return whether there was one."""
-    found = boundary.rows(
-        "SELECT FROM pg_class WHERE oid = to_regclass(format('hypercube.vector_of_%s', $1))",
-        types=("int",),
-        args=(model_id,),
-    )
+    found = _is_there(model_id)
     if found:
         table = f"hypercube.vector_of_{model_id:d}"
         boundary.rows(f"ALTER EXTENSION hypercube DROP TABLE {table}")
         boundary.rows(f"DROP TABLE {table}")
-    return bool(found)
+    return found
+
+
+def _is_there(model_id):
+    return bool(
+        boundary.rows(
+            "SELECT FROM pg_class WHERE oid = to_regclass(format('hypercube.vector_of_%s', $1))",
+            types=("int",),
+            args=(model_id,),
+        )
+    )
 
 
 def search(index, vector, count):

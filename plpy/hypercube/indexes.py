@@ -2,7 +2,7 @@
 
 import time
 
-from hypercube import boundary, catalog, embeddings, hnsw, ranking
+from hypercube import audit, boundary, catalog, embeddings, hnsw, ranking
 from hypercube.errors import InvalidArgument, StepMissing
 
 _SAMPLE_LIMIT = 10_000
@@ -59,17 +59,31 @@ def create_vector_index(name, m, ef_construction):
             f'model "{name}" has a vector index already',
             hint=f"SELECT hypercube.drop_vector_index('{name}') removes it.",
         )
-    hnsw.drop(model["id"])
     held, usable = _usable(model)
-    return hnsw.create(model, held.unit, np.flatnonzero(usable), m, ef_construction)
+    token_ids = np.flatnonzero(usable)
+    size = boundary.as_owner(lambda: _create(model, held.unit, token_ids, m, ef_construction))
+    audit.record("create_vector_index", "model", model["name"], {"m": m, "ef_construction": ef_construction})
+    return size
+
+
+def _create(model, unit, token_ids, m, ef_construction):
+    hnsw.drop(model["id"])
+    return hnsw.create(model, unit, token_ids, m, ef_construction)
 
 
 def drop_vector_index(name):
     """Remove the index of a model; return whether there was one."""
     model = _owned(name)
+    hnsw.require_unread(model)
     catalog.lock_writers()
-    catalog.drop_recall(model["id"])
-    return hnsw.drop(model["id"])
+    dropped = boundary.as_owner(lambda: _drop(model["id"]))
+    audit.record("drop_vector_index", "model", model["name"])
+    return dropped
+
+
+def _drop(model_id):
+    catalog.drop_recall(model_id)
+    return hnsw.drop(model_id)
 
 
 def measure_recall(name, k, sample):
@@ -118,10 +132,6 @@ def measure_recall(name, k, sample):
         shares.append(min(right, len(wanted)) / len(wanted))
     reach = max(hnsw.reach(), k + 1)
     mean, least = float(np.mean(shares)), float(min(shares))
-    catalog.keep_recall(name, k, len(tokens), mean, least, reach)
+    boundary.as_owner(lambda: catalog.store_recall(_owned(name)["id"], k, len(tokens), mean, least, reach))
+    audit.record("measure_recall", "model", name, {"k": k, "mean": mean})
     return name, k, len(tokens), mean, least, reach, 1e3 * float(np.median(seconds))
-
-
-def keep_recall(name, k, sample, mean, minimum, ef_search):
-    """Keep what measure_recall found; the part of it that writes."""
-    catalog.store_recall(_owned(name)["id"], k, sample, mean, minimum, ef_search)

@@ -9,7 +9,19 @@ import json
 import re
 from collections import Counter
 
-from hypercube import boundary, bulk, catalog, classify, embeddings, graph, scales, sources, vocabulary
+from hypercube import (
+    boundary,
+    bulk,
+    catalog,
+    classify,
+    embeddings,
+    graph,
+    holders,
+    limits,
+    scales,
+    sources,
+    vocabulary,
+)
 from hypercube.errors import InvalidArgument, NameTaken, PostconditionFailed
 from hypercube.plan import clean, read_plan
 from hypercube.store import store_bytes
@@ -19,6 +31,7 @@ _RANK_LIMIT = 32767
 _STORES = ("all", "embeddings", "none")
 
 
+@limits.one_ingest
 def ingest(source, name, neighbors, store, tokenizer):
     """Store the model at `source`; return the row of hypercube.ingest_report.
 
@@ -47,7 +60,8 @@ def ingest(source, name, neighbors, store, tokenizer):
             opened.enter_context(sources.OpenFile(found.folder, shard, allowed)) for shard in found.weights
         ]
         small = sources.read_small_files(found, allowed, tokenizer)
-        return run(name, owner, neighbors, store, files, small, tokenizer, whole=found.whole)
+        plan = read_plan(name, owner, neighbors, store, files, small, tokenizer, found.whole)
+        return _run(plan, files)
 
 
 def _check(neighbors, store):
@@ -61,8 +75,10 @@ def _reserve(name):
     catalog.lock_writers()
     if catalog.model_exists(name):
         raise NameTaken(name)
+    limits.require("models", turn=True)
 
 
+@limits.one_ingest
 def ingest_upload(name, neighbors, store, tokenizer):
     """Store the model whose files were uploaded under a name, and remove the uploads."""
     from hypercube import parcels, uploads
@@ -71,9 +87,14 @@ def ingest_upload(name, neighbors, store, tokenizer):
     owner = boundary.caller()
     name = sources.checked_name(name)
     _reserve(name)
-    files, small = uploads.open_files(name, owner, tokenizer)
-    report = run(name, owner, neighbors, store, files, small, tokenizer, whole=True)
-    parcels.drop(name)
+    files, small = boundary.read_as_owner(lambda: uploads.open_files(name, tokenizer))
+    plan = boundary.read_as_owner(
+        lambda: read_plan(name, owner, neighbors, store, files, small, tokenizer, True)
+    )
+    # The parts go, so they are not counted beside the tensors.
+    freed = boundary.read_as_owner(lambda: parcels.size(name, owner))
+    report = _run(plan, files, freed)
+    boundary.as_owner(lambda: parcels.drop(name))
     return report
 
 
@@ -90,16 +111,34 @@ def _stage_costs(plan):
     }
 
 
-def run(name, owner, neighbors, store, files, small, tokenizer, *, whole):
-    """Store a model from its open weight files and its small files; return the report.
+def _run(plan, files, freed=0):
+    """Store a model from its open weight files and its plan; return the report.
 
-    The name is reserved and the lock of writers held by whoever calls.
+    The name is reserved and the lock of writers held by whoever calls, who also frees `freed` stored
+    bytes of the caller.  What is new is new to the caller: whether somebody else holds the same bytes
+    or words is not told.
     """
-    plan = read_plan(name, owner, neighbors, store, files, small, tokenizer, whole)
+    _, held = _held(plan)
+    coming = sum(tensor.bytes for tensor in plan.tensors if tensor.name in held)
+    coming += sum(map(len, plan.files.values())) + sum(len(header.content) for _, header in plan.headers)
+    limits.require("stored_bytes", coming - freed, turn=True)
+    others = [model["id"] for model in catalog.models()]
+    spelled = _spelled(plan)
+    compositions = len(spelled.ids) - graph.count_stored(spelled.ids)
+    return boundary.as_owner(lambda: _store(plan, files, spelled, others, compositions))
+
+
+def _held(plan):
+    """Return the names of the tensors that are read, and of those whose bytes are kept."""
+    used = {one.name for one in (plan.embedding, plan.scale) if one is not None}
+    held = {"all": {tensor.name for tensor in plan.tensors}, "embeddings": used, "none": set()}
+    return used, held[plan.store]
+
+
+def _store(plan, files, spelled, others, compositions):
     progress = boundary.Progress("ingest", plan.name, _stage_costs(plan))
 
-    used = {one.name for one in (plan.embedding, plan.scale) if one is not None}
-    held = {"all": {tensor.name for tensor in plan.tensors}, "embeddings": used, "none": set()}[plan.store]
+    used, held = _held(plan)
     stored = store_bytes(plan.tensors, files, used, held, progress.stage("store"))
     for file in files:
         file.require_unchanged()
@@ -109,7 +148,7 @@ def run(name, owner, neighbors, store, files, small, tokenizer, *, whole):
     unit, usable = _directions(plan, stored, skipped)
     kept = min(plan.neighbors, max(0, int(usable.sum()) - 1))
     model_id = _store_model(plan, stored, skipped, kept)
-    compositions = _store_vocabulary(plan, model_id, usable, progress.stage("vocabulary"))
+    _store_vocabulary(plan, model_id, spelled, usable, progress.stage("vocabulary"))
 
     _store_merges(plan, model_id)
 
@@ -133,7 +172,7 @@ def run(name, owner, neighbors, store, files, small, tokenizer, *, whole):
         "model": plan.name,
         "tensors": len(plan.tensors),
         "classified": sum(1 for role in plan.roles.values() if role != "other"),
-        "chunks": stored.new_chunks,
+        "chunks": catalog.chunks_of_one(model_id, others)["chunks"],
         "bytes": sum(tensor.bytes for tensor in plan.tensors),
         "tokens": plan.vocabulary_size,
         "usable": int(usable.sum()),
@@ -243,13 +282,22 @@ def _use(plan, tensor, skipped):
     }
 
 
-def _store_vocabulary(plan, model_id, usable, step):
-    """Insert atoms, compositions and tokens; return how many compositions were new."""
+def _spelled(plan):
+    """Return the compositions of the pieces of a vocabulary."""
     from hypercube import compositions
 
     pieces = (piece.text for _, piece in sorted(plan.pieces.items()))
-    spelled = compositions.spell(pieces, step=lambda fraction: step(0.3 * fraction))
-    new = graph.store(spelled, lambda fraction: step(0.3 + 0.5 * fraction))
+    return compositions.spell(pieces, step=boundary.tick)
+
+
+def _store_vocabulary(plan, model_id, spelled, usable, step):
+    """Insert atoms, compositions and tokens."""
+    graph.store(spelled, lambda fraction: step(0.5 * fraction))
+    graph.hold(
+        holders.create_holder(model_id=model_id),
+        [*spelled.ids, *graph.digests_of(spelled.atoms)],
+        lambda fraction: step(0.5 + 0.3 * fraction),
+    )
     id_of = dict(zip(spelled.labels, spelled.ids, strict=True))
     for part, share in graph.parts(plan.vocabulary_size, 20_000):
         step(0.8 + 0.2 * share)
@@ -264,7 +312,6 @@ def _store_vocabulary(plan, model_id, usable, step):
             [piece.label if piece else None for piece in found],
             [id_of[piece.text] if piece else None for piece in found],
         )
-    return new
 
 
 def _store_merges(plan, model_id):

@@ -21,7 +21,7 @@ FOLDER = "pgsql_tmp_hypercube"
 _VERSIONS = {"unit": "unit1", "encoder": "encoder1", "texts": "texts1"}
 _UNFINISHED = ".new"
 # Files of one kind that are kept of a model: of its latest states, and of who may see what.
-_NEWEST = 4
+_NEWEST = 32
 _WAIT_SECONDS = 0.02
 # Written and brought to the disk at a time: a cancel waits for one of them.
 _WRITE_BYTES = 8 << 20

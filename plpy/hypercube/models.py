@@ -1,7 +1,7 @@
 """Models as a whole: which folders they come from, and how they go."""
 
-from hypercube import boundary, bulk, catalog, embeddings, graph, hnsw, sequences, sources
-from hypercube.errors import InvalidArgument, NotAllowed
+from hypercube import boundary, bulk, catalog, embeddings, graph, hnsw, holders, sequences, sources
+from hypercube.errors import InvalidArgument, NotAllowed, UnknownRole
 
 _TOKENS_A_STATEMENT = 5_000
 
@@ -16,77 +16,92 @@ def _require_member(of, does):
     return role
 
 
-def allow_source(path):
-    """Allow a folder to be read and return it with symbolic links resolved."""
-    role = _require_member("pg_read_server_files", "read")
+def _require_role(role):
+    if role is None or not catalog.role_exists(role):
+        raise UnknownRole(role)
+
+
+def allow_source(path, role):
+    """Let the members of a role read a folder; return it with symbolic links resolved."""
+    caller = _require_member("pg_read_server_files", "read")
+    _require_role(role)
     folder = sources.folder_to_allow(path)
-    catalog.add_allowed_source(folder, role)
+    boundary.as_owner(lambda: catalog.add_allowed_source(folder, role, caller))
     return folder
 
 
-def disallow_source(path):
+def disallow_source(path, role):
     """Return whether the folder was allowed; it no longer is."""
     _require_member("pg_read_server_files", "read")
     if path is None:
         raise InvalidArgument(
             "the folder must not be null", hint="SELECT path FROM hypercube.allowed_source."
         )
-    return bool(catalog.remove_allowed_source(path) or catalog.remove_allowed_source(sources.resolve(path)))
+    paths = [path, sources.resolve(path)]
+    return bool(boundary.as_owner(lambda: catalog.remove_allowed_source(paths, role)))
 
 
-def allow_target(path):
-    """Allow a folder to be written to and return it with symbolic links resolved."""
-    role = _require_member("pg_write_server_files", "written to")
+def allow_target(path, role):
+    """Let the members of a role write to a folder; return it with symbolic links resolved."""
+    caller = _require_member("pg_write_server_files", "written to")
+    _require_role(role)
     folder = sources.folder_to_allow(path)
-    catalog.add_allowed_target(folder, role)
+    boundary.as_owner(lambda: catalog.add_allowed_target(folder, role, caller))
     return folder
 
 
-def disallow_target(path):
+def disallow_target(path, role):
     """Return whether the folder was allowed; it no longer is."""
     _require_member("pg_write_server_files", "written to")
     if path is None:
         raise InvalidArgument(
             "the folder must not be null", hint="SELECT path FROM hypercube.allowed_target."
         )
-    return bool(catalog.remove_allowed_target(path) or catalog.remove_allowed_target(sources.resolve(path)))
+    paths = [path, sources.resolve(path)]
+    return bool(boundary.as_owner(lambda: catalog.remove_allowed_target(paths, role)))
 
 
 def drop_model(name):
-    """Remove a model for its owner; return the row of hypercube.drop_report."""
+    """Remove a model for its owner; return the row of hypercube.drop_report.
+
+    What it counts as gone is what the caller no longer sees: whether somebody else holds the same
+    bytes or words, and they stay, is not told.
+    """
     if name is None:
         raise InvalidArgument("the model must be named", hint="SELECT name FROM hypercube.model.")
-    catalog.require_owner(catalog.find_model(name))
+    model = catalog.find_model(name)
+    catalog.require_owner(model)
+    hnsw.require_unread(model)
     catalog.lock_writers()
-    return _drop(catalog.find_model(name))
+    model = catalog.find_model(name)
+    others = [other["id"] for other in catalog.models() if other["id"] != model["id"]]
+    report, held = boundary.as_owner(lambda: _drop(model, others))
+    return {**report, "compositions": len(held) - graph.count_stored(held)}
 
 
-def _drop(model):
-    relations, tokens = 0, set()
+def _drop(model, others):
+    """Remove the rows of a model; return the report, and what was spelled by its vocabulary."""
+    relations = 0
+    freed = catalog.chunks_of_one(model["id"], others)
     for first in range(0, model["vocabulary_size"], _TOKENS_A_STATEMENT):
         boundary.tick()
-        count, dropped = bulk.drop_rows(model["id"], first, first + _TOKENS_A_STATEMENT)
-        relations += count
-        tokens.update(dropped)
+        relations += bulk.drop_rows(model["id"], first, first + _TOKENS_A_STATEMENT)
     hnsw.drop(model["id"])
     catalog.drop_recall(model["id"])
     sequences.drop_model(model["id"])
+    held = graph.release(holders.holder_of_model(model["id"]))
     digests = bulk.drop_model(model["id"])
-    chunks, size = 0, 0
     for digest in dict.fromkeys(digests):
         boundary.tick()
-        gone = bulk.drop_tensor_bytes(digest)
-        chunks += gone["chunks"]
-        size += gone["bytes"]
-    compositions = graph.sweep(tokens)
+        bulk.drop_tensor_bytes(digest)
     bulk.analyze()
     # If this is rolled back, the next question makes the file again.
     embeddings.sweep()
-    return {
+    report = {
         "model": model["name"],
         "tensors": len(digests),
         "relations": relations,
-        "compositions": compositions,
-        "chunks": chunks,
-        "bytes": size,
+        "chunks": freed["chunks"],
+        "bytes": freed["bytes"],
     }
+    return report, held

@@ -9,7 +9,9 @@ from hypercube import boundary
 def expire():
     """Remove the uploads that nobody touched for a day."""
     boundary.write(
-        "WITH gone AS (DELETE FROM hypercube.upload WHERE touched_at < now() - interval '1 day' RETURNING id)"
+        "WITH old AS (SELECT id FROM hypercube.upload WHERE touched_at < now() - interval '1 day'"
+        "  FOR UPDATE SKIP LOCKED),"
+        " gone AS (DELETE FROM hypercube.upload AS u USING old WHERE u.id = old.id RETURNING u.id)"
         " DELETE FROM hypercube.upload_part AS p USING gone WHERE p.upload_id = gone.id"
     )
 
@@ -122,3 +124,13 @@ def drop(name):
         args=(name,),
     )
     boundary.write("DELETE FROM hypercube.upload WHERE name = $1", types=("text",), args=(name,))
+
+
+def size(name, role):
+    """Return the bytes of all parts of the uploads of a model that a role owns."""
+    return boundary.rows(
+        "SELECT coalesce(sum(octet_length(p.data)), 0)::bigint AS size FROM hypercube.upload AS u"
+        " JOIN hypercube.upload_part AS p ON p.upload_id = u.id WHERE u.name = $1 AND u.owner = $2",
+        types=("text", "name"),
+        args=(name, role),
+    )[0]["size"]

@@ -307,6 +307,8 @@ def closer_than(a, b, name, ask):
     variants = _variants(ask, [a, b])
     if not variants:
         ids, scores = ids[: ask.k], scores[: ask.k]
+    if ask.k is None:
+        ranking.check_limit("k", len(ids), model)
     ranking.check_batch(len(ids), model)
     found = zip(ids, lexicon.labels(model["id"], ids), scores, strict=True)
     found = [row for row in found if not variants or ranking.variant(row[1]) not in variants]

@@ -4,7 +4,7 @@ from collections import OrderedDict
 from typing import NamedTuple
 
 from hypercube import boundary, hnsw, lexicon
-from hypercube.errors import InvalidArgument, TooMany
+from hypercube.errors import InvalidArgument, TooMany, who_raises
 
 _DEFAULT_K = 1000
 _DEFAULT_BATCH = 500_000
@@ -27,7 +27,7 @@ class Ask(NamedTuple):
 
 
 def check_k(k, model):
-    """Refuse a k below 1 or above the setting hypercube.max_k."""
+    """Refuse a k below 1, or above the setting hypercube.max_k or the limit of the caller."""
     if k is None or k < 1:
         raise InvalidArgument(
             f"k is out of range: {'null' if k is None else k}", hint="Ask for at least 1 row."
@@ -37,6 +37,18 @@ def check_k(k, model):
         raise TooMany(
             f"{k} rows were asked for, at most {limit} are allowed",
             hint=f"SET hypercube.max_k = '{k}' allows them for the session.",
+        )
+    check_limit("k", k, model)
+
+
+def check_limit(what, rows, model):
+    """Refuse more rows than the limit of the caller, which no setting of a session raises."""
+    limit = model[f"limit_{what}"]
+    if limit is not None and rows > limit:
+        role = model["caller"]
+        raise TooMany(
+            f'{rows} rows were asked for, at most {limit} are allowed to role "{role}"',
+            hint=who_raises(role, what),
         )
 
 
@@ -60,13 +72,14 @@ def check_ask(ask, model, pattern="label_like"):
 
 
 def check_batch(rows, model):
-    """Refuse an answer of more rows than the setting hypercube.max_batch."""
+    """Refuse an answer of more rows than the setting hypercube.max_batch, or the limit of the caller."""
     limit = boundary.count("hypercube.max_batch", model["max_batch"], _DEFAULT_BATCH)
     if rows > limit:
         raise TooMany(
             f"{rows} rows were asked for in one batch, at most {limit} are allowed",
             hint=f"Ask in parts, or SET hypercube.max_batch = '{rows}' for the session.",
         )
+    check_limit("batch", rows, model)
 
 
 def mask(model, ask, ineligible):

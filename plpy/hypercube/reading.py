@@ -1,6 +1,8 @@
 """What a model reads in documents: the tokens of sentences, and which of them follow each other."""
 
-from hypercube import boundary, graph, meaning, sequences, spelling, texts, tokens
+from collections import Counter
+
+from hypercube import boundary, graph, meaning, rights, sequences, spelling, texts, tokens
 from hypercube.errors import InvalidArgument
 
 _ENCODED_A_STEP = 64
@@ -11,7 +13,7 @@ _PAIRS_COUNTED = 1_000_000
 _EMBEDDED_A_STATEMENT = 1_000
 
 
-def read(model, sentences, times, step):
+def read(model, sentences, places, step):
     """Store sentences in the tokens of a model and count their pairs; return how many tokens each has.
 
     Parameters
@@ -20,11 +22,11 @@ def read(model, sentences, times, step):
         A row of hypercube.model.
     sentences : dict of bytes to str
         The text of each different sentence, by its id.
-    times : dict of bytes to int
-        How often each stands in the new documents.
+    places : list of (int, list of bytes)
+        New documents of the model, each with the ids of its sentences, one for each place.
     """
     tokenizer, unknown = tokens.find(model)
-    ids = list(times)
+    ids = list(sentences)
     for start in range(0, len(ids), _SENTENCES_A_STATEMENT):
         some = ids[start : start + _SENTENCES_A_STATEMENT]
         missing = sequences.without_tokens(model["id"], some)
@@ -35,115 +37,141 @@ def read(model, sentences, times, step):
             part = [sentences[one] for one in new[first : first + _ENCODED_A_STEP]]
             cut += [encoding.ids for encoding in spelling.encode(tokenizer, part)]
         sequences.store_tokens(model["id"], new, cut)
-    return _count(model, times, unknown, lambda fraction: step(0.6 + 0.4 * fraction))
+    return _count(model["id"], places, unknown, lambda fraction: step(0.6 + 0.4 * fraction))
 
 
-def take_back(model, times, step=boundary.tick):
-    """Take the pairs of sentences back that went from documents of a model."""
-    _, unknown = tokens.find(model)
-    _count(model, times, unknown, step, sign=-1)
+def take_back(document):
+    """Take the counts of a document back, and the relations that are too rare without it."""
+    model_id = document["model_id"]
+    pairs = sequences.drop_counts(document["id"])
+    state = sequences.state(model_id)
+    if model_id is None or not document["related"] or state["minimum_count"] is None:
+        return
+    sequences.set_state(model_id, {**state, "relations_current": False})
+    for first in range(0, len(pairs), _PAIRS_A_STATEMENT):
+        boundary.tick()
+        sources, targets = zip(*pairs[first : first + _PAIRS_A_STATEMENT], strict=True)
+        sequences.drop_rare_relations(model_id, list(sources), list(targets), state["minimum_count"])
 
 
-def _count(model, times, unknown, step, sign=1):
-    """Add the pairs of stored sentences to the counts, or take them back; return how many tokens each has."""
+def _count(model_id, places, unknown, step):
+    """Store how often tokens follow each other in documents; return how many tokens each sentence has."""
     from hypercube import bigrams
 
-    state = sequences.state(model["id"])
-    window, minimum_count = state["sequence_window"], state["minimum_count"]
-    if times and minimum_count is not None:
-        sequences.set_state(model["id"], {**state, "relations_current": False})
-    ids, known = list(times), {}
-    for start in range(0, len(ids), _SENTENCES_COUNTED):
-        step(start / len(ids))
-        found = sequences.tokens(model["id"], ids[start : start + _SENTENCES_COUNTED])
-        known.update((row["id"], len(row["token_ids"])) for row in found)
-        for some in _of_bounded_size(found, _PAIRS_COUNTED // window):
-            step(start / len(ids))
-            lengths = [len(row["token_ids"]) for row in some]
-            flat = [token_id for row in some for token_id in row["token_ids"]]
-            sources, targets, counts = bigrams.count_pairs(
-                flat, lengths, [times[row["id"]] for row in some],
-                window=window, size=max(flat, default=0) + 1, excluded=unknown,
-            )  # fmt: skip
-            for first in range(0, len(counts), _PAIRS_A_STATEMENT):
-                step(start / len(ids))
-                part = slice(first, first + _PAIRS_A_STATEMENT)
-                pairs = sources[part].tolist(), targets[part].tolist()
-                sequences.add_counts(model["id"], *pairs, (sign * counts[part]).tolist())
-                if sign < 0:
-                    sequences.drop_uncounted(model["id"], *pairs)
-                    if minimum_count is not None:
-                        sequences.drop_rare_relations(model["id"], *pairs, minimum_count)
+    window = sequences.state(model_id)["sequence_window"]
+    known, counted = {}, _Counts(model_id)
+    groups = list(_groups(places))
+    for number, group in enumerate(groups):
+        step(number / len(groups))
+        wanted = list(dict.fromkeys(one for _, some in group for one in some))
+        found = {row["id"]: row["token_ids"] for row in sequences.tokens(model_id, wanted)}
+        known.update((one, len(held)) for one, held in found.items())
+        for document_id, some in group:
+            times = Counter(one for one in some if one in found)
+            sentences = [(found[one], n) for one, n in times.items()]
+            for part in _of_bounded_size(sentences, _PAIRS_COUNTED // window):
+                step(number / len(groups))
+                flat = [token_id for held, _ in part for token_id in held]
+                pairs = bigrams.count_pairs(
+                    flat, [len(held) for held, _ in part], [n for _, n in part],
+                    window=window, size=max(flat, default=0) + 1, excluded=unknown,
+                )  # fmt: skip
+                counted.add(document_id, *pairs)
+    counted.store()
     return known
 
 
-def _of_bounded_size(found, tokens):
-    """Cut rows of sentences into lists that have about as many tokens, each at least one sentence."""
+class _Counts:
+    """Counts of pairs on their way to the table, many documents a statement."""
+
+    def __init__(self, model_id):
+        self._model_id = model_id
+        self._columns = [], [], [], []
+
+    def add(self, document_id, sources, targets, counts):
+        """Take what was counted in a part of a document."""
+        for first in range(0, len(counts), _PAIRS_A_STATEMENT):
+            part = slice(first, first + _PAIRS_A_STATEMENT)
+            some = sources[part].tolist(), targets[part].tolist(), counts[part].tolist()
+            # A statement cannot add twice to one count.
+            again = self._columns[0] and self._columns[0][-1] == document_id
+            if again or len(self._columns[0]) + len(some[0]) > _PAIRS_A_STATEMENT:
+                self.store()
+            self._columns[0].extend([document_id] * len(some[0]))
+            for column, values in zip(self._columns[1:], some, strict=True):
+                column.extend(values)
+
+    def store(self):
+        """Write what was taken."""
+        boundary.tick()
+        if self._columns[0]:
+            sequences.add_counts(self._model_id, *self._columns)
+        self._columns = [], [], [], []
+
+
+def _groups(places):
+    """Cut documents into lists of (document, sentences) that have about as many sentences each."""
+    group, held = [], 0
+    for document_id, ids in places:
+        for some in graph.in_parts(ids, _SENTENCES_COUNTED):
+            group.append((document_id, some))
+            held += len(some)
+            if held >= _SENTENCES_COUNTED:
+                yield group
+                group, held = [], 0
+    if group:
+        yield group
+
+
+def _of_bounded_size(found, limit):
+    """Cut (token ids, times) into lists that have about as many tokens, each at least one sentence."""
     some, held = [], 0
-    for row in found:
-        some.append(row)
-        held += len(row["token_ids"])
-        if held >= tokens:
+    for one in found:
+        some.append(one)
+        held += len(one[0])
+        if held >= limit:
             yield some
             some, held = [], 0
     if some:
         yield some
 
 
-def embed(model, sentences=None, step=boundary.tick):
-    """Compute the vectors of sentences that have none; return how many.
-
-    `sentences` are the texts of new ones by their ids; without them all documents are looked through.
-    """
+def embed(model, documents, sentences, step=boundary.tick):
+    """Compute the vectors of those sentences (texts by their ids) of documents that have none."""
     model, method = meaning.find_model(model["name"])
-    missing = sequences.without_vectors(model["id"], None if sentences is None else list(sentences))
-    state = sequences.state(model["id"])
+    missing = sequences.without_vectors(model["id"], list(sentences))
     for first in range(0, len(missing), _EMBEDDED_A_STATEMENT):
         some = missing[first : first + _EMBEDDED_A_STATEMENT]
-        told = texts_of(some) if sentences is None else sentences
 
         def inner(fraction, first=first, some=some):
             step((first + fraction * len(some)) / len(missing))
 
-        vectors = meaning.embed_texts(model, method, [told[one] for one in some], inner)
+        vectors = meaning.embed_texts(model, method, [sentences[one] for one in some], inner)
         sequences.store_vectors(model["id"], some, [row.tobytes() for row in vectors.astype("<f4")])
-    sequences.set_state(
-        model["id"],
-        {
-            **state,
-            "vectors": _marked(state["vectors"], missing, 1) if missing else state["vectors"],
-            "complete": _is_complete(model["id"], state),
-        },
-    )
-    return len(missing)
+    if missing:
+        state = sequences.state(model["id"])
+        sequences.set_state(model["id"], {**state, "vectors": _marked(state["vectors"], missing, 1)})
+    texts.set_embedded(documents)
+    rights.settle_readers([model["id"]])
 
 
 def texts_of(ids):
     """Return the texts of stored sentences by their ids, also where a label cannot tell them."""
-    found = sequences.texts_of(ids)
+    found = {}
+    for some in graph.in_parts(ids):
+        boundary.tick()
+        found.update(sequences.texts_of(some))
     for one, label in found.items():
         if "\N{SYMBOL FOR NULL}" in label:
             found[one] = graph.read(one)
     return found
 
 
-def left_to_embed(model):
-    """Return how many sentences in documents of a model have no vector."""
-    return len(sequences.without_vectors(model["id"], None))
-
-
-def leave_out(model, sentences):
-    """Say that sentences have come without vectors, if there are new ones among them."""
-    state = sequences.state(model["id"])
-    if state["complete"] and sequences.without_vectors(model["id"], list(sentences)):
-        sequences.set_state(model["id"], {**state, "complete": False})
-
-
 def forget(model_id, gone):
     """Let the file of vectors follow sentences whose vectors went."""
-    state = sequences.state(model_id)
-    mark = _marked(state["vectors"], gone, -1) if gone else state["vectors"]
-    sequences.set_state(model_id, {**state, "vectors": mark, "complete": _is_complete(model_id, state)})
+    if gone:
+        state = sequences.state(model_id)
+        sequences.set_state(model_id, {**state, "vectors": _marked(state["vectors"], gone, -1)})
 
 
 def _marked(mark, ids, sign):
@@ -155,13 +183,8 @@ def _marked(mark, ids, sign):
     return (total % (1 << 256)).to_bytes(32, "big")
 
 
-def _is_complete(model_id, state):
-    """Return whether all sentences have vectors; looked through only where some had none."""
-    return state["complete"] or not sequences.without_vectors(model_id, None)
-
-
-def relate(model, window, minimum_count, step=boundary.tick):
-    """Make the relations of kind S of a model anew; return how many there are.
+def relate(model, documents, window, minimum_count, step=boundary.tick):
+    """Make the relations of kind S of a model anew, from some of its documents; return how many there are.
 
     Raises
     ------
@@ -184,9 +207,12 @@ def relate(model, window, minimum_count, step=boundary.tick):
     wanted = {**state, "sequence_window": window, "minimum_count": minimum_count, "relations_current": True}
     sequences.set_state(model["id"], wanted)
     if window != state["sequence_window"]:
-        sequences.drop_counts(model["id"])
-        times = texts.times_in_documents(model["id"])
-        _count(model, times, tokens.find(model)[1], step)
-        sequences.set_state(model["id"], wanted)
+        every = texts.documents_of_model(model["id"])
+        for document_id in every:
+            step()
+            sequences.drop_counts(document_id)
+        places = [(document_id, texts.sentences_of(document_id)) for document_id in every]
+        _count(model["id"], places, tokens.find(model)[1], step)
     sequences.drop_relations(model["id"])
+    sequences.set_related(model["id"], [] if minimum_count is None else documents)
     return 0 if minimum_count is None else sequences.store_relations(model["id"], minimum_count)

@@ -1,6 +1,7 @@
 """Documents and sentences by meaning: exact, one product with the vectors of all sentences."""
 
 from collections import OrderedDict
+from typing import NamedTuple
 
 from blake3 import blake3
 
@@ -10,10 +11,10 @@ from hypercube.errors import CorruptFile, InvalidArgument, StepMissing
 SCOPES = ("sentence", "document")
 _DIGEST = 32
 _ROWS_A_BLOCK = 4096
-# Sentences that stand where the caller may not read, or as near as the last.
+# Sentences as near as the last come by their documents.
 _SPARE = 16
 _QUERY_LIMIT = 10_000
-_ids = OrderedDict()
+_known = OrderedDict()
 
 
 def search(query, k, name, scope):
@@ -30,35 +31,57 @@ def search(query, k, name, scope):
         )
     model, method = meaning.find_model(name)
     ranking.check_k(k, model)
-    state = sequences.state(model["id"])
-    if state["vectors"] is None:
+    library = _load(model, method)
+    if not library.ids:
         raise StepMissing(
             f'there are no sentences with vectors of model "{model["name"]}"',
             hint="Store texts with SELECT hypercube.ingest_text(...); for those that are stored already,"
             " SELECT hypercube.read_documents() and SELECT hypercube.embed_documents().",
         )
-    if not state["complete"]:
+    if not library.complete:
         boundary.notice("some sentences have no vector yet and are not found: hypercube.embed_documents()")
     vector = meaning.embed_text(model, method, query).astype(np.float64)
     rows = _documents if scope == "document" else _sentences
-    return rows(model, method, state, vector, k)
+    return rows(model, library, vector, k)
 
 
-def _load(model, method, state):
-    """Return the ids of the sentences of a model, one after the other, and their vectors."""
+def search_if_possible(query, k, name):
+    """Return what search returns for sentences; nothing where none has a vector."""
+    model, method = meaning.find_model(name)
+    if not _load(model, method).ids:
+        boundary.notice(f'no sentence has a vector of model "{model["name"]}": found is what has the words')
+        return []
+    return search(query, k, name, "sentence")
+
+
+class _Library(NamedTuple):
+    """The sentences of a model that the caller sees and that have vectors.
+
+    `ids` stand one after the other, sorted; `unit` has one row for each, None where there are none;
+    `complete` says that no sentence which the caller sees is without a vector.
+    """
+
+    ids: bytes
+    complete: bool
+    unit: object
+
+
+def _load(model, method):
+    # Of the latest state only: there may be millions.  Who is a member of what leaves no trace but this.
     key = (model["id"], model["created_at"], model["caller"])
-    # Of the latest state only: there may be millions.
-    if key not in _ids or _ids[key][0] != state:
-        ids = sequences.vector_ids(model["id"])
+    state = sequences.version(model["id"]), sequences.memberships()
+    if key not in _known or _known[key][0] != state:
+        seen, others = sequences.sentence_ids(model["id"])
+        ids = boundary.read_as_owner(lambda: sequences.vector_ids(model["id"], seen))
         # By what was read: not everybody may read everything.
-        mapped.remember(_ids, key, (state, ids, embeddings.vectors_name(model, blake3(ids).digest())))
-    _, ids, name = _ids[key]
-    count = len(ids) // _DIGEST
-    if not count:
-        return ids, None
-    path = mapped.path(name)
+        name = embeddings.vectors_name(model, blake3(ids).digest())
+        mapped.remember(_known, key, (state, ids, not others and len(ids) == len(seen) * _DIGEST, name))
+    _, ids, complete, name = _known[key]
+    if not ids:
+        return _Library(ids, complete, None)
     size = meaning.dimension(model, method)
-    return ids, mapped.rows(path, count, size, lambda: _blocks(model, ids, size))
+    unit = mapped.rows(mapped.path(name), len(ids) // _DIGEST, size, lambda: _blocks(model, ids, size))
+    return _Library(ids, complete, unit)
 
 
 def _blocks(model, ids, size):
@@ -68,8 +91,10 @@ def _blocks(model, ids, size):
     for first in range(0, len(ids), _ROWS_A_BLOCK * _DIGEST):
         boundary.tick()
         last = min(len(ids), first + _ROWS_A_BLOCK * _DIGEST) - _DIGEST
-        data = sequences.vectors(model["id"], ids[first : first + _DIGEST], ids[last : last + _DIGEST])
-        rows = (last - first) // _DIGEST + 1
+        some = ids[first : last + _DIGEST]
+        chosen = [some[start : start + _DIGEST] for start in range(0, len(some), _DIGEST)]
+        data = boundary.read_as_owner(lambda chosen=chosen: sequences.vectors(model["id"], chosen))
+        rows = len(chosen)
         block = np.frombuffer(data, "<f4") if len(data) == 4 * rows * size else np.full(1, np.nan)
         if not np.isfinite(block).all():
             raise CorruptFile(
@@ -80,14 +105,12 @@ def _blocks(model, ids, size):
         yield block.reshape(-1, size)
 
 
-def _sentences(model, method, state, vector, k):
+def _sentences(model, library, vector, k):
     import numpy as np
 
     from hypercube import neighbors, scoring
 
-    ids, unit = _load(model, method, state["vectors"])
-    if unit is None:
-        return []
+    ids, unit = library.ids, library.unit
     scores = scoring.products(unit, vector.astype(np.float32), step=boundary.tick)
     count = k + _SPARE
     while True:
@@ -96,22 +119,20 @@ def _sentences(model, method, state, vector, k):
         )
         chosen = [ids[row * _DIGEST : (row + 1) * _DIGEST] for row in best.tolist()]
         found = sequences.passages(model["id"], chosen, values.tolist(), k)
-        # Not every sentence is for the caller; and what is as near as the last comes by its document.
+        # What is as near as the last comes by its document.
         if count >= len(unit) or (len(found) == k and values[-1] < np.float32(found[-1]["score"])):
             return [
-                {**row, "rank": rank, "highlighted": None, "exact": state["complete"]}
+                {**row, "rank": rank, "highlighted": None, "exact": library.complete}
                 for rank, row in enumerate(found, start=1)
             ]
         count *= 4
 
 
-def _documents(model, method, state, vector, k):
+def _documents(model, library, vector, k):
     """Rank documents by the cosine with the mean of the vectors of their sentences."""
     import numpy as np
 
-    ids, unit = _load(model, method, state["vectors"])
-    if unit is None:
-        return []
+    ids, unit = library.ids, library.unit
     known = np.frombuffer(ids, f"S{_DIGEST}")
     scored = []
     for name, sentences in sequences.documents(model["id"]):
@@ -128,7 +149,7 @@ def _documents(model, method, state, vector, k):
     return [
         {
             "rank": rank, "score": -negative, "document": name, "sentence": None, "start": 0,
-            "text": labels[name], "highlighted": None, "exact": state["complete"],
+            "text": labels[name], "highlighted": None, "exact": library.complete,
         }
         for rank, (negative, name) in enumerate(sorted(scored)[:k], start=1)
     ]  # fmt: skip

@@ -10,7 +10,6 @@ _NO_STATE = {
     "sequence_window": 1,
     "minimum_count": None,
     "vectors": None,
-    "complete": True,
     "relations_current": True,
 }
 
@@ -48,23 +47,26 @@ def tokens(model_id, ids):
 
 
 def sentence_ids(model_id):
-    """Return the ids of all different sentences in documents of a model, sorted."""
-    return (
-        boundary.rows(
-            "SELECT array_agg(DISTINCT s.composition_id ORDER BY s.composition_id) AS ids"
-            " FROM hypercube.document AS d JOIN hypercube.sentence AS s ON s.document_id = d.id"
-            " WHERE d.model_id = $1",
-            types=("int",),
-            args=(model_id,),
-        )[0]["ids"]
-        or []
-    )
+    """Return the ids of all different sentences in documents of a model: with vectors, and others, sorted.
+
+    What has a vector is told by the documents that the caller sees: others may have let it be computed.
+    """
+    found = boundary.rows(
+        "SELECT array_agg(x.id ORDER BY x.id) FILTER (WHERE x.embedded) AS embedded,"
+        " array_agg(x.id ORDER BY x.id) FILTER (WHERE NOT x.embedded) AS others FROM ("
+        "  SELECT s.composition_id AS id, bool_or(d.embedded) AS embedded"
+        "  FROM hypercube.document AS d JOIN hypercube.sentence AS s ON s.document_id = d.id"
+        "  WHERE d.model_id = $1 GROUP BY s.composition_id) AS x",
+        types=("int",),
+        args=(model_id,),
+    )[0]
+    return found["embedded"] or [], found["others"] or []
 
 
 def state(model_id):
-    """Return what is known of the documents of a model, a dict of the columns of hypercube.text_state."""
+    """Return what is known of the documents of a model, a dict of columns of hypercube.text_state."""
     found = boundary.rows(
-        "SELECT sequence_window, minimum_count, vectors, complete, relations_current"
+        "SELECT sequence_window, minimum_count, vectors, relations_current"
         " FROM hypercube.text_state WHERE model_id = $1",
         types=("int",),
         args=(model_id,),
@@ -76,43 +78,88 @@ def set_state(model_id, state):
     """Keep what `state` returns."""
     boundary.write(
         "INSERT INTO hypercube.text_state"
-        " (model_id, sequence_window, minimum_count, vectors, complete, relations_current)"
-        " VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (model_id) DO UPDATE"
-        " SET (sequence_window, minimum_count, vectors, complete, relations_current)"
-        "  = (excluded.sequence_window, excluded.minimum_count, excluded.vectors, excluded.complete,"
+        " (model_id, sequence_window, minimum_count, vectors, relations_current)"
+        " VALUES ($1, $2, $3, $4, $5) ON CONFLICT (model_id) DO UPDATE"
+        " SET (sequence_window, minimum_count, vectors, relations_current)"
+        "  = (excluded.sequence_window, excluded.minimum_count, excluded.vectors,"
         "  excluded.relations_current)",
-        types=("int", "int", "int", "bytea", "bool", "bool"),
+        types=("int", "int", "int", "bytea", "bool"),
         args=(
-            model_id, state["sequence_window"], state["minimum_count"], state["vectors"], state["complete"],
+            model_id, state["sequence_window"], state["minimum_count"], state["vectors"],
             state["relations_current"],
         ),
     )  # fmt: skip
 
 
-def add_counts(model_id, sources, targets, counts):
-    """Add to the counts of pairs; counts below zero take back."""
-    boundary.write(
-        "INSERT INTO hypercube.sequence AS s (model_id, source, target, count)"
-        " SELECT $1, source, target, count FROM unnest($2, $3, $4) AS pair (source, target, count)"
-        " ON CONFLICT (model_id, source, target) DO UPDATE SET count = s.count + excluded.count",
-        types=("int", "int[]", "int[]", "bigint[]"),
-        args=(model_id, sources, targets, counts),
+def version(model_id):
+    """Return what changes whenever the sentences with vectors of a model do, or who sees them."""
+    return boundary.read_as_owner(
+        lambda: boundary.rows(
+            "SELECT (SELECT t.vectors FROM hypercube.text_state AS t WHERE t.model_id = $1) AS vectors,"
+            " (SELECT sum(c.mark)::text FROM hypercube.reader_change AS c WHERE c.model_id = $1) AS readers",
+            types=("int",),
+            args=(model_id,),
+        )
     )
 
 
-def drop_uncounted(model_id, sources, targets):
-    """Delete those of the pairs that are no longer counted."""
+def documents_without_vectors(model_id):
+    """Return the ids of the documents of a model whose sentences were not given vectors."""
+    found = boundary.rows(
+        "SELECT id FROM hypercube.document WHERE model_id = $1 AND NOT embedded ORDER BY id",
+        types=("int",),
+        args=(model_id,),
+    )
+    return [row["id"] for row in found]
+
+
+def memberships():
+    """Return the names of the roles that the caller is a member of; grants are to names."""
+    return boundary.rows(
+        "SELECT array_agg(rolname::text ORDER BY rolname) AS roles FROM pg_roles"
+        " WHERE pg_has_role(oid, 'MEMBER')"
+    )[0]["roles"]
+
+
+def add_counts(model_id, document_ids, sources, targets, counts):
+    """Add to the counts of pairs in documents, and to how many pairs these have."""
     boundary.write(
-        "DELETE FROM hypercube.sequence AS s USING unnest($2, $3) AS pair (source, target)"
-        " WHERE s.model_id = $1 AND s.source = pair.source AND s.target = pair.target AND s.count <= 0",
-        types=("int", "int[]", "int[]"),
-        args=(model_id, sources, targets),
+        "INSERT INTO hypercube.sequence AS s (model_id, source, target, document_id, count)"
+        " SELECT $1, source, target, document_id, count"
+        " FROM unnest($2, $3, $4, $5) AS pair (document_id, source, target, count)"
+        " ON CONFLICT (model_id, source, target, document_id) DO UPDATE SET count = s.count + excluded.count",
+        types=("int", "int[]", "int[]", "int[]", "bigint[]"),
+        args=(model_id, document_ids, sources, targets, counts),
+    )
+    boundary.write(
+        "UPDATE hypercube.document AS d SET pairs = d.pairs + new.pairs FROM ("
+        "  SELECT document_id, sum(count) AS pairs FROM unnest($1, $2) AS pair (document_id, count)"
+        "  GROUP BY document_id) AS new WHERE d.id = new.document_id",
+        types=("int[]", "bigint[]"),
+        args=(document_ids, counts),
     )
 
 
-def drop_counts(model_id):
-    """Delete all counts of a model."""
-    boundary.write("DELETE FROM hypercube.sequence WHERE model_id = $1", types=("int",), args=(model_id,))
+def drop_counts(document_id):
+    """Delete the counts of a document; return the (source, target) that were counted."""
+    found = boundary.rows(
+        "WITH gone AS (DELETE FROM hypercube.sequence WHERE document_id = $1 RETURNING source, target),"
+        " without AS (UPDATE hypercube.document SET pairs = 0 WHERE id = $1)"
+        " SELECT array_agg(source) AS sources, array_agg(target) AS targets FROM gone",
+        types=("int",),
+        args=(document_id,),
+    )[0]
+    return list(zip(found["sources"] or [], found["targets"] or [], strict=True))
+
+
+def set_related(model_id, document_ids):
+    """Say which documents the relations of kind S of a model are made from."""
+    boundary.write(
+        "UPDATE hypercube.document SET related = id = ANY ($2)"
+        " WHERE model_id = $1 AND related <> (id = ANY ($2))",
+        types=("int", "int[]"),
+        args=(model_id, document_ids),
+    )
 
 
 def drop_relations(model_id):
@@ -123,31 +170,39 @@ def drop_relations(model_id):
 
 
 def drop_rare_relations(model_id, sources, targets, minimum_count):
-    """Delete the relations of kind S of those of the pairs that are counted less often than that."""
+    """Delete the relations of kind S of those of the pairs that are counted less often than that.
+
+    Each is looked up by its key: relations that were just made are not in the statistics, and a plan that
+    reads all of them would count every pair once for each.
+    """
     boundary.write(
-        "DELETE FROM hypercube.relation AS r USING unnest($2, $3) AS pair (source, target)"
-        " WHERE r.model_id = $1 AND r.kind = 'S' AND r.layer = 0 AND r.head = 0"
-        " AND r.source = pair.source AND r.target = pair.target"
-        " AND NOT EXISTS (SELECT FROM hypercube.sequence AS s WHERE s.model_id = $1"
-        "  AND s.source = pair.source AND s.target = pair.target AND s.count >= $4)",
+        "DELETE FROM hypercube.relation WHERE ctid = ANY (ARRAY("
+        " SELECT made.place FROM unnest($2, $3) AS pair (source, target)"
+        " CROSS JOIN LATERAL (SELECT r.ctid AS place FROM hypercube.relation AS r"
+        "  WHERE r.model_id = $1 AND r.kind = 'S' AND r.layer = 0 AND r.head = 0"
+        "  AND r.source = pair.source AND r.target = pair.target OFFSET 0) AS made"
+        " WHERE $4 > (SELECT coalesce(sum(s.count), 0) FROM hypercube.sequence AS s"
+        "  JOIN hypercube.document AS d ON d.id = s.document_id AND d.related"
+        "  WHERE s.model_id = $1 AND s.source = pair.source AND s.target = pair.target)))",
         types=("int", "int[]", "int[]", "int"),
         args=(model_id, sources, targets, minimum_count),
     )
 
 
 def store_relations(model_id, minimum_count):
-    """Insert relations of kind S from the counts; return how many."""
+    """Insert relations of kind S from the counts of the related documents; return how many."""
     return boundary.write(
-        "WITH total AS (SELECT sum(count)::float8 AS pairs FROM hypercube.sequence WHERE model_id = $1),"
-        " source AS (SELECT source, sum(count)::float8 AS n FROM hypercube.sequence"
-        "  WHERE model_id = $1 GROUP BY source),"
-        " target AS (SELECT target, sum(count)::float8 AS n FROM hypercube.sequence"
-        "  WHERE model_id = $1 GROUP BY target),"
+        "WITH counted AS (SELECT s.source, s.target, sum(s.count)::bigint AS count"
+        "  FROM hypercube.sequence AS s JOIN hypercube.document AS d ON d.id = s.document_id AND d.related"
+        "  WHERE s.model_id = $1 GROUP BY s.source, s.target),"
+        " total AS (SELECT sum(count)::float8 AS pairs FROM counted),"
+        " source AS (SELECT source, sum(count)::float8 AS n FROM counted GROUP BY source),"
+        " target AS (SELECT target, sum(count)::float8 AS n FROM counted GROUP BY target),"
         " scored AS (SELECT s.source, s.target, s.count,"
         "   (ln(s.count * total.pairs / (source.n * target.n)) / ln(2::float8))::real AS pmi"
-        "  FROM hypercube.sequence AS s CROSS JOIN total"
+        "  FROM counted AS s CROSS JOIN total"
         "  JOIN source ON source.source = s.source JOIN target ON target.target = s.target"
-        "  WHERE s.model_id = $1 AND s.count >= $2),"
+        "  WHERE s.count >= $2),"
         " ranked AS (SELECT source, target, pmi,"
         "   row_number() OVER (PARTITION BY source ORDER BY pmi DESC, count DESC, target) AS rank"
         "  FROM scored)"
@@ -159,14 +214,11 @@ def store_relations(model_id, minimum_count):
 
 
 def without_vectors(model_id, ids):
-    """Return those of some sentences, or of all in documents of a model, that have no vector, sorted."""
+    """Return those of some sentences that have no vector, sorted."""
     return (
         boundary.rows(
-            "SELECT array_agg(asked.id ORDER BY asked.id) AS ids FROM ("
-            "  SELECT unnest($2) AS id"
-            "  UNION SELECT s.composition_id FROM hypercube.document AS d"
-            "   JOIN hypercube.sentence AS s ON s.document_id = d.id WHERE $2 IS NULL AND d.model_id = $1"
-            " ) AS asked WHERE NOT EXISTS (SELECT FROM hypercube.sentence_vector AS v"
+            "SELECT array_agg(asked.id ORDER BY asked.id) AS ids FROM unnest($2) AS asked (id)"
+            " WHERE NOT EXISTS (SELECT FROM hypercube.sentence_vector AS v"
             "  WHERE v.model_id = $1 AND v.composition_id = asked.id)",
             types=("int", "bytea[]"),
             args=(model_id, ids),
@@ -185,27 +237,30 @@ def store_vectors(model_id, ids, vectors):
     )
 
 
-def vector_ids(model_id):
-    """Return the ids of the sentences that have vectors of a model, one after the other, sorted."""
+def vector_ids(model_id, ids):
+    """Return those of some sentences that have vectors of a model, one after the other, sorted."""
     return (
         boundary.rows(
-            "SELECT string_agg(composition_id, ''::bytea ORDER BY composition_id) AS ids"
-            " FROM hypercube.sentence_vector WHERE model_id = $1",
-            types=("int",),
-            args=(model_id,),
+            "SELECT string_agg(v.composition_id, ''::bytea ORDER BY v.composition_id) AS ids"
+            " FROM hypercube.sentence_vector AS v"
+            " JOIN unnest($2) AS asked (id) ON asked.id = v.composition_id"
+            " WHERE v.model_id = $1",
+            types=("int", "bytea[]"),
+            args=(model_id, ids),
         )[0]["ids"]
         or b""
     )
 
 
-def vectors(model_id, first, last):
-    """Return the vectors of the sentences from one id to another, one after the other, by id."""
+def vectors(model_id, ids):
+    """Return the vectors of some sentences, one after the other, by id."""
     return (
         boundary.rows(
-            "SELECT string_agg(vector, ''::bytea ORDER BY composition_id) AS data"
-            " FROM hypercube.sentence_vector WHERE model_id = $1 AND composition_id BETWEEN $2 AND $3",
-            types=("int", "bytea", "bytea"),
-            args=(model_id, first, last),
+            "SELECT string_agg(v.vector, ''::bytea ORDER BY v.composition_id) AS data"
+            " FROM unnest($2) AS asked (id) JOIN hypercube.sentence_vector AS v"
+            "  ON v.model_id = $1 AND v.composition_id = asked.id",
+            types=("int", "bytea[]"),
+            args=(model_id, ids),
         )[0]["data"]
         or b""
     )
@@ -270,6 +325,7 @@ def drop_model(model_id):
         "DELETE FROM hypercube.sentence_vector WHERE model_id = $1",
         "DELETE FROM hypercube.sequence WHERE model_id = $1",
         "DELETE FROM hypercube.text_state WHERE model_id = $1",
-        "UPDATE hypercube.document SET model_id = NULL WHERE model_id = $1",
+        "DELETE FROM hypercube.reader_change WHERE model_id = $1",
+        "UPDATE hypercube.document SET model_id = NULL, embedded = false WHERE model_id = $1",
     ):
         boundary.write(statement, types=("int",), args=(model_id,))

@@ -22,7 +22,6 @@ class Stored(NamedTuple):
     summaries: dict
     values: dict
     kept: set
-    new_chunks: int
 
     def columns(self, tensor):
         """Return the columns of hypercube.tensor that a pass decides."""
@@ -65,8 +64,8 @@ def store_bytes(tensors, files, wanted, kept, step):
 
     opened = {file.name: file for file in files}
     total = sum(tensor.bytes for tensor in tensors) or 1
-    found = Stored({}, {}, {}, kept, 0)
-    new_chunks, done, known = 0, 0, set()
+    found = Stored({}, {}, {}, kept)
+    done, known = 0, set()
 
     # In the order of the bytes, so that a disk reads ahead.
     for tensor in sorted(tensors, key=lambda one: (one.file, one.offset)):
@@ -87,7 +86,7 @@ def store_bytes(tensors, files, wanted, kept, step):
                 digest = chunks.chunk_digest(data)
                 pieces.append(digest)
                 if digest not in known:
-                    new_chunks += bulk.store_chunk(digest, data)
+                    bulk.store_chunk(digest, data)
                     if len(known) == _KNOWN_LIMIT:
                         known.clear()
                     known.add(digest)
@@ -102,4 +101,4 @@ def store_bytes(tensors, files, wanted, kept, step):
         if reading is not None:
             found.summaries[tensor.name] = reading.summary()
         bulk.store_tensor_chunks(found.digests[tensor.name], pieces)
-    return found._replace(new_chunks=new_chunks)
+    return found

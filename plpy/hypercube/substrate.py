@@ -1,6 +1,6 @@
 """Atoms and compositions for those who ask: made, read back, compared."""
 
-from hypercube import boundary, catalog, graph, texts
+from hypercube import audit, boundary, catalog, graph, holders, texts
 from hypercube.errors import InvalidArgument, TooMany, UnknownComposition, Unrepresentable
 
 # In characters; what a text is made of takes about thirty times its size in memory.
@@ -11,7 +11,14 @@ RANGES_LIMIT = 1000
 def seed_atoms():
     """Store every Unicode scalar value; return how many were new."""
     catalog.lock_writers()
+    new = boundary.as_owner(_seed_atoms)
+    audit.record("seed_atoms", "atom", "all", {"new": new})
+    return new
+
+
+def _seed_atoms():
     new = graph.store_atoms([*range(0xD800), *range(0xE000, 0x110000)])
+    texts.set_seeded()
     if new:
         texts.analyze()
     return new
@@ -61,26 +68,40 @@ def compose(content):
     role = boundary.caller()
     found, [made] = compositions.compose([as_text(content)], step=boundary.tick)
     catalog.lock_writers()
-    graph.store(found)
-    texts.keep_composition(made.root, role)
+    [held] = compositions.below(found, [made.root])
+    boundary.as_owner(lambda: _keep(found, made.root, held, role))
     return made.root
 
 
+def _keep(found, root, held, role):
+    holder = holders.keep_composition(root, role)
+    if holder is not None:
+        graph.store(found)
+        graph.hold(holder, held)
+
+
 def drop_composition(composition_id):
-    """Take back compose; return how many compositions went with it."""
+    """Take back compose; return how many compositions the caller no longer sees."""
     if composition_id is None:
         raise InvalidArgument(
             "the composition must not be null", hint="SELECT composition_id FROM hypercube.kept_composition."
         )
     role = boundary.caller()
     catalog.lock_writers()
-    if not texts.release_composition(composition_id, role):
+    held = boundary.as_owner(lambda: _release(composition_id, role))
+    if held is None:
         raise UnknownComposition(
             composition_id,
             f'composition \\x{composition_id.hex()} is not kept for role "{role}"',
             "SELECT composition_id, owner FROM hypercube.kept_composition.",
         )
-    return graph.sweep([composition_id])
+    return len(held) - graph.count_stored(held)
+
+
+def _release(composition_id, role):
+    """Return the compositions that were kept with it, None where it was not kept for the role."""
+    holder = holders.release_composition(composition_id, role)
+    return None if holder is None else graph.release(holder)
 
 
 def composition_bytes(composition_id):

@@ -5,10 +5,11 @@ Nothing is ever overwritten, and no symbolic link is followed below the folder.
 
 import hashlib
 import os
-import stat
 
 from hypercube.errors import FileExists, InvalidArgument, NotAllowed, NotWritten, SourceMissing
 from hypercube.sources import is_inside
+
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class Folder:
@@ -33,11 +34,12 @@ class Folder:
         self.path = resolved
         self._written = {}
         self._made = []
+        self._opened = {}
         try:
             if not os.path.isdir(resolved):
                 os.mkdir(resolved, 0o700)
                 self._made.append(resolved)
-            self._descriptor = os.open(resolved, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            self._descriptor = os.open(resolved, _FOLDER)
         except OSError as problem:
             raise SourceMissing(
                 f'folder "{path}" cannot be made or opened by the server ({problem.strerror})',
@@ -58,18 +60,11 @@ class Folder:
 
     def _write(self, name, parts):
         self._require_free(name)
-        steps = name.split("/")[:-1]
-        for depth in range(len(steps)):
-            folder = "/".join(steps[: depth + 1])
-            try:
-                os.mkdir(folder, 0o700, dir_fd=self._descriptor)
-                self._made.append(folder)
-            except FileExistsError:
-                self._require_folder(folder)
-        temporary = f"{name}.hypercube-{os.getpid()}"
+        folder, file_name = self._place(name)
+        temporary = f"{file_name}.hypercube-{os.getpid()}"
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         digest, size = hashlib.sha256(), 0
-        with os.fdopen(os.open(temporary, flags, 0o600, dir_fd=self._descriptor), "wb") as file:
+        with os.fdopen(os.open(temporary, flags, 0o600, dir_fd=folder), "wb") as file:
             self._written[name] = (temporary, 0, "")
             for part in parts:
                 file.write(part)
@@ -79,13 +74,36 @@ class Folder:
             os.fsync(file.fileno())
         self._written[name] = (temporary, size, digest.hexdigest())
 
-    def _require_folder(self, name):
-        if not stat.S_ISDIR(os.stat(name, dir_fd=self._descriptor, follow_symlinks=False).st_mode):
-            raise FileExists(os.path.join(self.path, name))
+    def _place(self, name):
+        """Return the descriptor of the folder that a name is in, and the name inside it.
+
+        Folders are opened one below the other and stay open, so that none can be exchanged for a link
+        between a look and the use.
+        """
+        *steps, last = name.split("/")
+        descriptor, path = self._descriptor, ""
+        for step in steps:
+            path = f"{path}/{step}" if path else step
+            if path not in self._opened:
+                self._opened[path] = self._open_below(descriptor, step, path)
+            descriptor = self._opened[path]
+        return descriptor, last
+
+    def _open_below(self, parent, name, path):
+        try:
+            os.mkdir(name, 0o700, dir_fd=parent)
+            self._made.append(path)
+        except FileExistsError:
+            pass
+        try:
+            return os.open(name, _FOLDER, dir_fd=parent)
+        except OSError:
+            raise FileExists(os.path.join(self.path, path)) from None
 
     def _require_free(self, name):
+        folder, file_name = self._place(name)
         try:
-            os.stat(name, dir_fd=self._descriptor, follow_symlinks=False)
+            os.stat(file_name, dir_fd=folder, follow_symlinks=False)
         except FileNotFoundError:
             return
         raise FileExists(os.path.join(self.path, name))
@@ -95,25 +113,21 @@ class Folder:
         named = []
         try:
             for name, (temporary, _, _) in sorted(self._written.items()):
+                folder, file_name = self._place(name)
                 # A hard link refuses where the name exists by now; a rename would overwrite.
-                os.link(
-                    temporary,
-                    name,
-                    src_dir_fd=self._descriptor,
-                    dst_dir_fd=self._descriptor,
-                    follow_symlinks=False,
-                )
+                os.link(temporary, file_name, src_dir_fd=folder, dst_dir_fd=folder, follow_symlinks=False)
                 named.append(name)
         except OSError as problem:
             for done in named:
-                os.unlink(done, dir_fd=self._descriptor)
+                self._unlink(done)
             path = os.path.join(self.path, name)
             raise (
                 FileExists(path) if isinstance(problem, FileExistsError) else NotWritten(path, problem)
             ) from None
-        for temporary, _, _ in self._written.values():
-            os.unlink(temporary, dir_fd=self._descriptor)
-        os.fsync(self._descriptor)
+        for name, (temporary, _, _) in self._written.items():
+            self._unlink(name, temporary)
+        for descriptor in (*self._opened.values(), self._descriptor):
+            os.fsync(descriptor)
         rows = [
             (os.path.join(self.path, name), size, digest)
             for name, (_, size, digest) in sorted(self._written.items())
@@ -121,15 +135,21 @@ class Folder:
         self._written, self._made = {}, []
         return rows
 
+    def _unlink(self, name, file_name=None):
+        folder, last = self._place(name)
+        os.unlink(file_name or last, dir_fd=folder)
+
     def __enter__(self):
         return self
 
     def __exit__(self, *_):
-        for temporary, _, _ in self._written.values():
+        for name, (temporary, _, _) in self._written.items():
             try:
-                os.unlink(temporary, dir_fd=self._descriptor)
+                self._unlink(name, temporary)
             except FileNotFoundError:
                 pass
+        for descriptor in self._opened.values():
+            os.close(descriptor)
         for folder in reversed(self._made):
             try:
                 os.rmdir(folder, dir_fd=self._descriptor)

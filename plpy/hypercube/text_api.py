@@ -4,9 +4,11 @@ As in ``api``, what they need is imported inside.
 """
 
 from hypercube.boundary import entry
+from hypercube.doors import door
+from hypercube.limits import charge, question
 
 
-@entry
+@door
 def seed_atoms():
     """Store all atoms."""
     from hypercube import substrate
@@ -46,7 +48,7 @@ def hilbert_range(low, high, ranges):
     return substrate.hilbert_range(low, high, ranges)
 
 
-@entry
+@door
 def compose(content):
     """Store a text as a composition."""
     from hypercube import substrate
@@ -62,7 +64,7 @@ def composition_id(content):
     return substrate.composition_id(content)
 
 
-@entry
+@door
 def drop_composition(composition):
     """Take back compose."""
     from hypercube import substrate
@@ -86,7 +88,7 @@ def composition_bytes(composition):
     return substrate.composition_bytes(composition)
 
 
-@entry
+@question
 def orthographic_neighbors(query, k):
     """Rank the words spelled most like a text."""
     from hypercube import substrate
@@ -94,7 +96,7 @@ def orthographic_neighbors(query, k):
     return substrate.orthographic_neighbors(query, k)
 
 
-@entry
+@question
 def tokenize(content, model, special_tokens):
     """Cut a text into tokens."""
     from hypercube import tokens
@@ -102,7 +104,7 @@ def tokenize(content, model, special_tokens):
     return tokens.tokenize(content, model, special_tokens)
 
 
-@entry
+@question
 def count_tokens(content, model, special_tokens):
     """Count the tokens of a text."""
     from hypercube import tokens
@@ -110,7 +112,7 @@ def count_tokens(content, model, special_tokens):
     return tokens.count_tokens(content, model, special_tokens)
 
 
-@entry
+@question
 def detokenize(ids, model, skip_special_tokens):
     """Join tokens to a text."""
     from hypercube import tokens
@@ -118,7 +120,7 @@ def detokenize(ids, model, skip_special_tokens):
     return tokens.detokenize(ids, model, skip_special_tokens)
 
 
-@entry
+@door
 def ingest_text(name, content, metadata, model, language, replace, vectors):
     """Store a document."""
     from hypercube import documents
@@ -126,7 +128,7 @@ def ingest_text(name, content, metadata, model, language, replace, vectors):
     return documents.ingest_texts([name], [content], [metadata], model, language, replace, vectors)
 
 
-@entry
+@door
 def ingest_texts(names, contents, metadata, model, language, replace, vectors):
     """Store documents."""
     from hypercube import documents
@@ -134,7 +136,7 @@ def ingest_texts(names, contents, metadata, model, language, replace, vectors):
     return documents.ingest_texts(names, contents, metadata, model, language, replace, vectors)
 
 
-@entry
+@door
 def drop_document(name):
     """Remove a document."""
     from hypercube import documents
@@ -145,20 +147,20 @@ def drop_document(name):
 @entry
 def document_text(name):
     """Return the text of a document."""
-    from hypercube import documents
+    from hypercube import rebuilding
 
-    return documents.document_text(name)
+    return rebuilding.document_text(name)
 
 
 @entry
 def document_bytes(name):
     """Return the UTF-8 of a document."""
-    from hypercube import documents
+    from hypercube import rebuilding
 
-    return documents.document_bytes(name)
+    return rebuilding.document_bytes(name)
 
 
-@entry
+@door
 def relate_sequences(model, window, minimum_count):
     """Make the relations of kind S."""
     from hypercube import documents
@@ -166,7 +168,7 @@ def relate_sequences(model, window, minimum_count):
     return documents.relate_sequences(model, window, minimum_count)
 
 
-@entry
+@question
 def embed(content, model, method):
     """Return the vector of a text."""
     from hypercube import meaning
@@ -174,7 +176,7 @@ def embed(content, model, method):
     return meaning.embed(content, model, method)
 
 
-@entry
+@door
 def embed_documents(model):
     """Compute the vectors of sentences."""
     from hypercube import documents
@@ -182,7 +184,7 @@ def embed_documents(model):
     return documents.embed_documents(model)
 
 
-@entry
+@question
 def search(query, k, model, scope):
     """Rank sentences or documents by meaning."""
     from hypercube import search as job
@@ -190,23 +192,32 @@ def search(query, k, model, scope):
     return job.search(query, k, model, scope)
 
 
+@question
+def search_if_possible(query, k, model):
+    """Rank sentences by meaning, where any has a vector."""
+    from hypercube import search as job
+
+    return job.search_if_possible(query, k, model)
+
+
 @entry
 def document_is_whole(name):
     """Return whether a document can be rebuilt."""
-    from hypercube import documents
+    from hypercube import rebuilding
 
-    return documents.is_whole(name)
+    return rebuilding.is_whole(name)
 
 
-@entry
+@door
 def verify_document(name):
     """Compute everything about a document again."""
-    from hypercube import documents
+    from hypercube import rebuilding
 
-    return documents.verify_document(name)
+    charge()
+    return rebuilding.verify_document(name)
 
 
-@entry
+@door
 def read_documents(model, documents, vectors):
     """Let a model read documents."""
     from hypercube import assignments

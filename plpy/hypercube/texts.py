@@ -12,7 +12,8 @@ def analyze():
     """Tell the planner what the tables of texts hold now."""
     boundary.rows(
         "ANALYZE hypercube.atom, hypercube.composition, hypercube.document, hypercube.sentence,"
-        " hypercube.sentence_search, hypercube.sentence_token, hypercube.sentence_vector, hypercube.sequence"
+        " hypercube.sentence_search, hypercube.sentence_token, hypercube.sentence_vector, hypercube.sequence,"
+        " hypercube.holder, hypercube.holding"
     )
 
 
@@ -73,8 +74,8 @@ def stored_compositions(ids):
 
 
 def store_compositions(ids, labels, depths, atom_counts, centroids, hilberts, children):
-    """Insert compositions that are not there yet; return how many were new."""
-    return boundary.write(
+    """Insert compositions that are not there yet."""
+    boundary.write(
         "INSERT INTO hypercube.composition"
         " (id, label, depth, child_count, atom_count, centroid, hilbert, children)"
         " SELECT id, label, depth, octet_length(children) / 32, atoms, hypercube._point(ARRAY[x, y, z, w]),"
@@ -119,76 +120,15 @@ def words_of_length(shortest, longest):
     return found["ids"] or [], found["labels"] or []
 
 
-def keep_composition(composition_id, role):
-    """Let a composition stay for a role; again is no error."""
-    boundary.write(
-        "INSERT INTO hypercube.kept_composition (composition_id, owner) VALUES ($1, $2)"
-        " ON CONFLICT DO NOTHING",
-        types=("bytea", "name"),
-        args=(composition_id, role),
-    )
-
-
-def release_composition(composition_id, role):
-    """Take back keep_composition; return whether it was kept."""
-    return boundary.write(
-        "DELETE FROM hypercube.kept_composition WHERE composition_id = $1 AND owner = $2",
-        types=("bytea", "name"),
-        args=(composition_id, role),
-    )
-
-
-def drop_compositions(ids):
-    """Delete those compositions that nothing refers to; return id and children of each."""
-    return boundary.rows(
-        "DELETE FROM hypercube.composition AS c USING unnest($1) AS dropped (id)"
-        " WHERE c.id = dropped.id RETURNING c.id, c.children",
-        types=("bytea[]",),
-        args=(_without_parents(_without_users(ids)),),
-    )
-
-
-def _without_users(ids):
-    """Return those of the ids that are compositions which only other compositions may need."""
-    found = boundary.rows(
-        "SELECT c.id FROM unnest($1) AS asked (id) JOIN hypercube.composition AS c ON c.id = asked.id"
-        " WHERE NOT EXISTS (SELECT FROM hypercube.token AS t WHERE t.composition_id = c.id)"
-        " AND NOT EXISTS (SELECT FROM hypercube.sentence AS s WHERE s.composition_id = c.id)"
-        " AND NOT EXISTS (SELECT FROM hypercube.document AS d WHERE d.composition_id = c.id)"
-        " AND NOT EXISTS (SELECT FROM hypercube.kept_composition AS k WHERE k.composition_id = c.id)",
-        types=("bytea[]",),
-        args=(ids,),
-    )
-    return [row["id"] for row in found]
-
-
-def _without_parents(ids):
-    """Return those of the ids that no composition has as a child.
-
-    Always by the index: statistics from before the first documents say that there are no parents,
-    and every one of them would be compared with every id.
-    """
-    before = boundary.rows("SELECT current_setting('enable_seqscan') AS value")[0]["value"]
-    _let_scan("off")
-    found = boundary.rows(
-        "SELECT asked.id FROM unnest($1) AS asked (id) WHERE NOT EXISTS ("
-        "  SELECT FROM hypercube.composition AS p"
-        "  WHERE p.depth > 1 AND hypercube._child_ids(p.children) @> ARRAY[asked.id])",
-        types=("bytea[]",),
-        args=(ids,),
-    )
-    _let_scan(before)
-    return [row["id"] for row in found]
-
-
-def _let_scan(value):
-    boundary.rows("SELECT set_config('enable_seqscan', $1, true)", types=("text",), args=(value,))
+def set_seeded():
+    """Say that every character is stored."""
+    boundary.write("UPDATE hypercube.atom_map SET seeded = true")
 
 
 def documents(names):
-    """Return the documents of some names: id, name, owner, composition, model, digest, metadata, language."""
+    """Return some documents: id, name, owner, composition, model, whether related and embedded, digest."""
     return boundary.rows(
-        "SELECT d.id, d.name, d.owner, d.composition_id, d.model_id, d.digest, d.metadata, d.language"
+        "SELECT d.id, d.name, d.owner, d.composition_id, d.model_id, d.related, d.embedded, d.digest"
         " FROM hypercube.document AS d WHERE d.name = ANY ($1) ORDER BY d.name",
         types=("text[]",),
         args=(names,),
@@ -211,55 +151,83 @@ def placed_sentences(document_id):
 
 
 def documents_without_model():
-    """Return the documents that no model reads: id, name, owner."""
+    """Return the documents that no model reads, of those that the caller sees."""
     return boundary.rows(
-        "SELECT id, name, owner FROM hypercube.document WHERE model_id IS NULL ORDER BY name"
+        "SELECT id, name, owner, model_id, related FROM hypercube.document"
+        " WHERE model_id IS NULL ORDER BY name"
     )
 
 
-def sentences_of(document_ids):
-    """Return (model_id, composition_id) of each sentence of some documents, one entry for each place."""
+def documents_of_model(model_id):
+    """Return the ids of the documents that a model reads."""
     found = boundary.rows(
-        "SELECT d.model_id, s.composition_id FROM hypercube.document AS d"
-        " JOIN hypercube.sentence AS s ON s.document_id = d.id WHERE d.id = ANY ($1)"
-        " ORDER BY s.document_id, s.ordinal",
-        types=("int[]",),
-        args=(document_ids,),
+        "SELECT id FROM hypercube.document WHERE model_id = $1 ORDER BY id", types=("int",), args=(model_id,)
     )
-    return [(row["model_id"], row["composition_id"]) for row in found]
+    return [row["id"] for row in found]
+
+
+def documents_for_owner(model_id):
+    """Return the ids of the documents that a model reads and its owner sees, as a role like others.
+
+    An owner may see more as a superuser or an admin; that is not to reach those who see the model.
+    """
+    found = boundary.rows(
+        "WITH RECURSIVE held (role) AS ("
+        "  SELECT to_regrole(quote_ident(m.owner))::oid FROM hypercube.model AS m WHERE m.id = $1"
+        "  UNION SELECT a.roleid FROM held JOIN pg_auth_members AS a ON a.member = held.role),"
+        " named AS (SELECT r.rolname AS name FROM held JOIN pg_roles AS r ON r.oid = held.role"
+        "  UNION ALL SELECT 'public')"
+        " SELECT d.id FROM hypercube.document AS d WHERE d.model_id = $1"
+        " AND (d.owner IN (SELECT n.name FROM named AS n)"
+        "  OR EXISTS (SELECT FROM named AS n WHERE n.name = ANY (d.readers))) ORDER BY d.id",
+        types=("int",),
+        args=(model_id,),
+    )
+    return [row["id"] for row in found]
+
+
+def sentences_of(document_id):
+    """Return the ids of the sentences of a document, one entry for each place."""
+    return (
+        boundary.rows(
+            "SELECT array_agg(composition_id ORDER BY ordinal) AS ids FROM hypercube.sentence"
+            " WHERE document_id = $1",
+            types=("int",),
+            args=(document_id,),
+        )[0]["ids"]
+        or []
+    )
 
 
 def set_model(document_ids, model_id):
-    """Say which model reads some documents."""
+    """Say which model reads some documents; their sentences have no vectors of it yet."""
     boundary.write(
-        "UPDATE hypercube.document SET model_id = $2 WHERE id = ANY ($1)",
+        "UPDATE hypercube.document SET model_id = $2, related = false, embedded = false WHERE id = ANY ($1)",
         types=("int[]", "int"),
         args=(document_ids, model_id),
     )
 
 
-def in_documents(ids):
-    """Return those of the sentences that a document has."""
+def set_embedded(document_ids):
+    """Say that the sentences of some documents have vectors."""
+    boundary.write(
+        "UPDATE hypercube.document SET embedded = true WHERE id = ANY ($1)",
+        types=("int[]",),
+        args=(document_ids,),
+    )
+
+
+def in_documents(ids, model_id=None):
+    """Return those of the sentences that a visible document has; with vectors of a model if it is named."""
     found = boundary.rows(
         "SELECT asked.id FROM unnest($1) AS asked (id)"
-        " WHERE EXISTS (SELECT FROM hypercube.sentence AS s WHERE s.composition_id = asked.id)",
-        types=("bytea[]",),
-        args=(ids,),
+        " WHERE EXISTS (SELECT FROM hypercube.sentence AS s JOIN hypercube.document AS d"
+        "  ON d.id = s.document_id AND ($2 IS NULL OR d.model_id = $2 AND d.embedded)"
+        "  WHERE s.composition_id = asked.id)",
+        types=("bytea[]", "int"),
+        args=(ids, model_id),
     )
     return [row["id"] for row in found]
-
-
-def times_in_documents(model_id):
-    """Return how often each sentence stands in the documents of a model."""
-    found = boundary.rows(
-        "SELECT array_agg(x.composition_id) AS ids, array_agg(x.n) AS times FROM ("
-        "  SELECT s.composition_id, count(*) AS n FROM hypercube.document AS d"
-        "  JOIN hypercube.sentence AS s ON s.document_id = d.id WHERE d.model_id = $1"
-        "  GROUP BY 1 ORDER BY 1) AS x",
-        types=("int",),
-        args=(model_id,),
-    )[0]
-    return dict(zip(found["ids"] or [], found["times"] or [], strict=True))
 
 
 def language(name):
@@ -322,19 +290,18 @@ def store_searchable(ids, language):
 
 
 def drop_documents(ids):
-    """Delete documents and their sentences; return a list of (model_id, composition_id) of each sentence."""
+    """Delete documents and their sentences; return the id of each sentence."""
     found = boundary.rows(
-        "DELETE FROM hypercube.sentence AS s USING hypercube.document AS d"
-        " WHERE d.id = ANY ($1) AND s.document_id = d.id RETURNING d.model_id, s.composition_id",
+        "DELETE FROM hypercube.sentence WHERE document_id = ANY ($1) RETURNING composition_id",
         types=("int[]",),
         args=(ids,),
     )
     boundary.write("DELETE FROM hypercube.document WHERE id = ANY ($1)", types=("int[]",), args=(ids,))
-    return [(row["model_id"], row["composition_id"]) for row in found]
+    return [row["composition_id"] for row in found]
 
 
 def drop_sentences(ids):
-    """Delete what is kept for sentences that no document has; return model and id of vectors that went."""
+    """Delete what is kept for sentences that no document has; return rows of model and id of vectors gone."""
     boundary.write(
         "DELETE FROM hypercube.sentence_search AS x WHERE x.composition_id = ANY ($1)"
         " AND NOT EXISTS (SELECT FROM hypercube.sentence AS s JOIN hypercube.document AS d"
@@ -357,4 +324,4 @@ def drop_sentences(ids):
         types=("bytea[]",),
         args=(ids,),
     )
-    return [(row["model_id"], row["composition_id"]) for row in found]
+    return found

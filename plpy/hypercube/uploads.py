@@ -5,12 +5,11 @@ import itertools
 
 from blake3 import blake3
 
-from hypercube import boundary, catalog, parcels, sources
+from hypercube import boundary, catalog, limits, parcels, sources
 from hypercube.errors import (
     CorruptFile,
     InvalidArgument,
     NameTaken,
-    NotAllowed,
     SourceMissing,
     StepMissing,
     TooMany,
@@ -33,34 +32,32 @@ def begin(name, path):
     role = boundary.caller()
     if catalog.model_exists(name):
         raise NameTaken(name)
+    return boundary.as_owner(lambda: _begin(name, path, role))
+
+
+def _begin(name, path, role):
     parcels.expire()
-    if parcels.count(name) >= _FILES_LIMIT:
-        raise TooMany(f'the upload of "{name}" has {_FILES_LIMIT} files, which is the most')
-    _require_own(name, role)
-    return parcels.begin(name, path, role)
-
-
-def _require_own(name, role):
     owner = parcels.owner(name)
     if owner is not None and not catalog.is_member(role, owner):
-        raise NotAllowed(
-            f'model "{name}" is being uploaded by role "{owner}"', hint="Choose another name for your upload."
-        )
+        raise NameTaken(name)
+    if parcels.count(name) >= _FILES_LIMIT:
+        raise TooMany(f'the upload of "{name}" has {_FILES_LIMIT} files, which is the most')
+    return parcels.begin(name, path, role)
 
 
 def cancel(name):
     """Remove the uploads of a model; return how many files there were."""
-    role = boundary.caller()
     if name is None:
         raise InvalidArgument("the model must be named", hint="SELECT name FROM hypercube.upload.")
-    _require_own(name, role)
+    # Those that the caller sees: of others it is not told that there are any.
     count = parcels.count(name)
-    parcels.drop(name)
+    if count:
+        boundary.as_owner(lambda: parcels.drop(name))
     return count
 
 
 def _own(upload_id):
-    """Return the caller's upload of an id."""
+    """Return the caller's upload of an id, locked."""
     found = parcels.find(upload_id) if upload_id is not None else None
     if found is None or not catalog.is_member(boundary.caller(), found["owner"]):
         raise UnknownUpload(upload_id)
@@ -75,14 +72,23 @@ def part(upload_id, ordinal, data):
         raise InvalidArgument(
             f"a part has 1 to {PART_LIMIT} bytes, not {len(data or b'')}", hint="Send 4 MiB at a time."
         )
+    boundary.as_owner(lambda: _part(upload_id, ordinal, data))
+
+
+def _part(upload_id, ordinal, data):
     found = _own(upload_id)
     if found["digest"] is not None:
         raise InvalidArgument(f'file "{found["path"]}" is finished', hint="Begin it again to replace it.")
+    limits.require_part(found["owner"], upload_id, ordinal, len(data))
     parcels.store_part(upload_id, ordinal, data)
 
 
 def finish(upload_id, digest):
     """Check that a file is whole; return how many bytes it has."""
+    return boundary.as_owner(lambda: _finish(upload_id, digest))
+
+
+def _finish(upload_id, digest):
     found = _own(upload_id)
     parts = parcels.parts(upload_id)
     if [row["ordinal"] for row in parts] != list(range(len(parts))):
@@ -136,14 +142,14 @@ class UploadedFile:
         """Nobody but its owner can change it, and not while models are written."""
 
 
-def open_files(name, role, tokenizer):
-    """Return the weight files and the small files of an upload, as ingest needs them."""
-    rows = parcels.files(name)
+def open_files(name, tokenizer):
+    """Return the weight files and the small files of the caller's upload, as ingest needs them."""
+    role = boundary.caller()
+    rows = [row for row in parcels.files(name) if catalog.is_member(role, row["owner"])]
     if not rows:
         raise SourceMissing(
             f'nothing was uploaded for "{name}"', hint="Begin with hypercube.upload_begin(name, path)."
         )
-    _require_own(name, role)
     unfinished = [row["path"] for row in rows if row["digest"] is None]
     if unfinished:
         raise StepMissing(

@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 
 from chapters import chapter, copied
-from rows import MODELS
+from rows import MODELS, ingest
 from servers import ThrowawayServer
+from small_models import vectors, words, write_model
+from tenants import made
 
 _numbers = itertools.count()
 
@@ -90,3 +92,34 @@ def own(server, sources):
         yield connection
     with server.connect(dbname="postgres", autocommit=True) as db:
         db.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture(scope="session")
+def asked(server):
+    """The name of a database with two small models and two texts for everybody."""
+    w = words(8)
+    folder = tempfile.mkdtemp(prefix="hypercube-asked-", dir="/tmp")
+    os.chmod(folder, 0o755)
+    with server.connect(dbname="postgres", autocommit=True) as db:
+        db.execute("CREATE DATABASE asked TEMPLATE blank")
+    with server.connect(dbname="asked", autocommit=True) as db:
+        db.execute("SELECT hypercube.allow_source(%s)", (folder,))
+        ingest(db, write_model(f"{folder}/m", vectors(120)), neighbors=8)
+        ingest(db, write_model(f"{folder}/other", vectors(120, seed=8)), neighbors=8)
+        db.execute(
+            "SELECT hypercube.ingest_texts('{a,b}', ARRAY[%s, %s], 'm')",
+            (f"{w[0]} {w[1]}. {w[2]} {w[3]}.", f"{w[0]} {w[4]}."),
+        )
+        db.execute("SELECT hypercube.grant_model(name, 'public') FROM hypercube.model")
+        db.execute("SELECT hypercube.grant_document(name, 'public') FROM hypercube.document")
+    shutil.rmtree(folder)
+    yield "asked"
+    with server.connect(dbname="postgres", autocommit=True) as db:
+        db.execute("DROP DATABASE asked WITH (FORCE)")
+
+
+@pytest.fixture(scope="module")
+def tenants(server):
+    """The tenants of a database of the module's own."""
+    with made(server, f"tenants_{next(_numbers)}") as found:
+        yield found

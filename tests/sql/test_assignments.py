@@ -92,13 +92,25 @@ def test_a_real_chapter_with_the_null_character_is_read_as_it_is(models):
 
 def test_only_documents_of_the_caller_are_read(models):
     store(models, "mine", TEXT)
+    models.execute("SELECT hypercube.grant_model('n', 'public')")
+    ask = "SELECT hypercube.read_documents('n', '{mine}')"
     with role(models, "other"):
+        with pytest.raises(psycopg.errors.UndefinedObject, match='document "mine" does not exist'):
+            models.execute(ask)
+        models.execute("RESET ROLE")
+        models.execute("SELECT hypercube.grant_document('mine', 'other')")
+        models.execute("SET ROLE other")
         with pytest.raises(
             psycopg.errors.InsufficientPrivilege, match='does not own document "mine"'
         ) as refusal:
-            models.execute("SELECT hypercube.read_documents('n', '{mine}')")
+            models.execute(ask)
         assert "owner postgres" in refusal.value.diag.message_hint
         assert one(models, "SELECT hypercube.read_documents('n')") == 0
+        store(models, "his", TEXT, model="n")
+        with pytest.raises(psycopg.errors.UndefinedObject, match='model "m" does not exist'):
+            models.execute("SELECT hypercube.read_documents('m')")
+    # A superuser may all.
+    assert one(models, "SELECT hypercube.read_documents('n', '{mine,his}')") == 1
 
 
 @pytest.mark.parametrize(

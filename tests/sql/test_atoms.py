@@ -46,6 +46,13 @@ class TestSeeding:
         assert one(all_atoms, "SELECT hypercube.seed_atoms()") == 0
         assert one(all_atoms, "SELECT count(*) FROM hypercube.atom") == COUNT
 
+    def test_they_stay_when_what_was_made_of_them_goes(self, all_atoms):
+        """All of them are there, so they tell nothing of any text."""
+        [(root,)] = all_atoms.execute("SELECT composition_id FROM hypercube.kept_composition").fetchall()
+        assert one(all_atoms, "SELECT hypercube.drop_composition(%s)", root) > 0
+        assert one(all_atoms, "SELECT count(*) FROM hypercube.composition") == 0
+        assert one(all_atoms, "SELECT count(*) FROM hypercube.atom") == COUNT
+
     def test_rows_are_those_of_the_package(self, all_atoms):
         """To the last bit: so they are on every machine."""
         rows = all_atoms.execute(

@@ -5,10 +5,12 @@ import psycopg
 import pytest
 from blake3 import blake3
 
+from chapters import role
 from hypercube import compositions
 from rows import ingest, one
 from small_models import vectors, write_model
 
+TEXT_OF = "SELECT hypercube.composition_text(%s)"
 TEXT = "Call me Ishmael. Some years ago, some years ago!\n\nCall me Ishmael. Whales."
 
 
@@ -337,26 +339,22 @@ class TestDropping:
 
     def test_only_who_keeps_a_composition_drops_it(self, own):
         root = compose(own, TEXT)
-        own.execute("CREATE ROLE composer")
-        own.execute("GRANT USAGE ON SCHEMA hypercube TO composer")
-        own.execute("GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA hypercube TO composer")
-        own.execute("GRANT SELECT ON ALL TABLES IN SCHEMA hypercube TO composer")
-        try:
-            own.execute("SET ROLE composer")
-            drop = "SELECT hypercube.drop_composition(%s)"
+        held = len(every(own)) - 1
+        drop = "SELECT hypercube.drop_composition(%s)"
+        with role(own, "composer"):
             hint = refused(own, psycopg.errors.UndefinedObject, 'is not kept for role "composer"', drop, root)
             assert "kept_composition" in hint
+            assert every(own) == []
             assert compose(own, TEXT) == root
-            assert [row[1] for row in every(own)[-2:]] == ["composer", "postgres"]
-            assert told(own, "drop_composition", root) == 0, "somebody else keeps it"
+            assert [row[1] for row in every(own)[held:]] == ["composer"]
+            # Somebody else keeps it, which is not for the composer to know.
+            assert told(own, "drop_composition", root) == held and every(own) == []
             refused(own, psycopg.errors.UndefinedObject, "is not kept", drop, root)
-            assert told(own, "composition_text", root) == TEXT
-            own.execute("RESET ROLE")
-            assert told(own, "drop_composition", root) > 0 and every(own) == []
-        finally:
-            own.execute("RESET ROLE")
-            own.execute("DROP OWNED BY composer")
-            own.execute("DROP ROLE composer")
+            refused(own, psycopg.errors.UndefinedObject, "does not exist", TEXT_OF, root)
+            compose(own, TEXT)
+        assert [row[1] for row in every(own)[held:]] == ["composer", "postgres"]
+        assert told(own, "composition_text", root) == TEXT
+        assert told(own, "drop_composition", root) == 0, "a superuser sees what somebody else keeps"
 
     def test_what_was_never_kept_cannot_be_dropped(self, db):
         compose(db, TEXT)

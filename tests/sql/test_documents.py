@@ -113,7 +113,8 @@ class TestBook:
         assert (report["new_sentences"], report["shared"]) == (0, 1.0)
         assert again == (1,)
         changed = {table for table in before if before[table] != after[table]}
-        assert changed == {"document", "sentence"}
+        assert changed == {"document", "holder", "holding", "sentence", "sequence"}
+        assert after["holder"] - before["holder"] == 1
         assert after["sentence"] - before["sentence"] == report["sentences"] == dropped["sentences"]
         assert dropped["compositions"] == dropped["vectors"] == 0
 

@@ -48,7 +48,10 @@ def test_an_empty_database_is_green(own):
         ("INSERT INTO hypercube.relation VALUES (99, 1, 2, 0.5, 1, 0, 0, 'E')", "orphans"),
         ("INSERT INTO hypercube.chunk VALUES ('\\x00', 1, '\\x00')", "orphans"),
         ("DELETE FROM hypercube.composition", "orphans"),
-        ("INSERT INTO hypercube.allowed_source VALUES ('/nowhere/at/all', 'postgres')", "sources"),
+        (
+            "INSERT INTO hypercube.allowed_source VALUES ('/nowhere/at/all', 'postgres', 'postgres')",
+            "sources",
+        ),
     ],
 )
 def test_damage_is_seen(own, sources, damage, check):

@@ -11,6 +11,7 @@ import numpy as np
 import psycopg
 import pytest
 
+from chapters import role
 from rows import ingest, one
 from servers import ThrowawayServer, as_server_user, program_folder
 from small_models import vectors, write_model
@@ -148,37 +149,41 @@ class TestOneFile:
         own.execute("RESET statement_timeout")
         assert one(own, "SELECT hypercube.warm()") == 30_000 * 384 * 4
 
-    def test_a_role_that_may_not_read_the_bytes_learns_nothing_from_the_file(self, server, own, sources):
+    def test_who_does_not_see_a_model_learns_nothing_from_its_file(self, server, own, sources):
+        """And who sees it needs no right on its bytes: they are read for him."""
         ingest(own, write_model(sources / "m", vectors(100)))
-        own.execute("SELECT hypercube.warm()")
-        own.execute("CREATE ROLE partial_reader")
-        own.execute("GRANT USAGE ON SCHEMA hypercube TO partial_reader")
-        own.execute("GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA hypercube TO partial_reader")
-        own.execute("GRANT SELECT ON hypercube.model, hypercube.token, hypercube.tensor TO partial_reader")
-        try:
-            own.execute("SET ROLE partial_reader")
-            with pytest.raises(psycopg.errors.InsufficientPrivilege):
-                own.execute("SELECT * FROM hypercube.analogy('waab', 'waac', 'waad')")
-        finally:
-            own.execute("RESET ROLE")
-            own.execute("DROP OWNED BY partial_reader")
-            own.execute("DROP ROLE partial_reader")
+        ask = "SELECT * FROM hypercube.analogy('waab', 'waac', 'waad', model => 'm')"
+        expected = own.execute(ask).fetchall()
+        with role(own, "onlooker", "hypercube_reader"):
+            for granted in (False, True, False):
+                if granted:
+                    assert own.execute(ask).fetchall() == expected
+                    with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                        own.execute("SELECT * FROM hypercube.chunk")
+                else:
+                    with pytest.raises(psycopg.errors.UndefinedObject, match='"m" does not exist'):
+                        own.execute(ask)
+                own.execute("RESET ROLE")
+                change = "revoke" if granted else "grant"
+                own.execute(f"SELECT hypercube.{change}_model('m', 'onlooker')")
+                own.execute("SET ROLE onlooker")
+        assert len(files(server, own)) == 1
 
-    def test_a_policy_that_hides_the_bytes_hides_the_answers(self, server, own, sources):
+    def test_a_policy_that_hides_the_embedding_hides_the_answers(self, own, sources):
+        """Somebody may narrow what is seen further, also in a session that has asked before."""
         ingest(own, write_model(sources / "m", vectors(100)))
-        own.execute("CREATE ROLE blindfolded")
-        own.execute("GRANT USAGE ON SCHEMA hypercube TO blindfolded")
-        own.execute("GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA hypercube TO blindfolded")
-        own.execute("GRANT SELECT ON ALL TABLES IN SCHEMA hypercube TO blindfolded")
-        own.execute("ALTER TABLE hypercube.chunk ENABLE ROW LEVEL SECURITY")
-        try:
-            own.execute("SET ROLE blindfolded")
-            with pytest.raises(psycopg.errors.DataCorrupted, match="incomplete"):
-                own.execute("SELECT * FROM hypercube.analogy('waab', 'waac', 'waad')")
-        finally:
+        own.execute("SELECT hypercube.grant_model('m', 'public')")
+        ask = "SELECT * FROM hypercube.analogy('waab', 'waac', 'waad')"
+        with role(own, "blindfolded", "hypercube_reader"):
+            assert own.execute(ask).fetchall()
             own.execute("RESET ROLE")
-            own.execute("DROP OWNED BY blindfolded")
-            own.execute("DROP ROLE blindfolded")
+            own.execute(
+                "CREATE POLICY blind ON hypercube.tensor AS RESTRICTIVE TO blindfolded"
+                " USING (role <> 'token_embedding')"
+            )
+            own.execute("SET ROLE blindfolded")
+            with pytest.raises(psycopg.errors.ObjectNotInPrerequisiteState, match="without its bytes"):
+                own.execute(ask)
 
     def test_a_session_lets_go_of_models_that_are_gone(self, own, sources):
         for seed in range(4):

@@ -23,8 +23,9 @@ def seconds_to_cancel(server, own, pause, statement, *args):
     worker = threading.Thread(target=work)
     with server.connect(dbname="postgres", autocommit=True) as other:
         worker.start()
-        # A cancel that comes before the last byte of a long text finds nothing to cancel.
-        running = "SELECT state = 'active' FROM pg_stat_activity WHERE pid = %s"
+        # A cancel that comes before the last byte of a long text finds nothing to cancel: until then the
+        # statement is active already, but has no snapshot.
+        running = "SELECT backend_xmin IS NOT NULL FROM pg_stat_activity WHERE pid = %s"
         while not one(other, running, own.info.backend_pid):
             time.sleep(0.01)
     time.sleep(pause)

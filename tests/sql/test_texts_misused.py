@@ -109,19 +109,11 @@ class TestVectors:
         """As many rows for each, so that the size of the file tells nothing."""
         store(small, "b", "Waaf waag. Waah waai.")
         everything = small.execute("SELECT text, score FROM hypercube.search('waab')").fetchall()
-        for table in ("document", "sentence_vector"):
-            small.execute(f"ALTER TABLE hypercube.{table} ENABLE ROW LEVEL SECURITY")
+        small.execute("SELECT hypercube.grant_model('m', 'public')")
         for name, reader in (("a", "first"), ("b", "second")):
-            with role(small, reader):
+            with role(small, reader, "hypercube_reader"):
                 small.execute("RESET ROLE")
-                small.execute(
-                    f"CREATE POLICY {reader} ON hypercube.document TO {reader} USING (name = '{name}')"
-                )
-                small.execute(
-                    f"CREATE POLICY {reader} ON hypercube.sentence_vector TO {reader}"
-                    " USING (composition_id IN (SELECT s.composition_id FROM hypercube.sentence AS s"
-                    f" JOIN hypercube.document AS d ON d.id = s.document_id WHERE d.name = '{name}'))"
-                )
+                small.execute("SELECT hypercube.grant_document(%s, %s)", (name, reader))
                 small.execute(f"SET ROLE {reader}")
                 found = small.execute("SELECT text, score FROM hypercube.search('waab')").fetchall()
             assert len(found) == 2 and set(found) <= set(everything)

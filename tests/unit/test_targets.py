@@ -90,3 +90,21 @@ def test_a_path_that_is_none_is_refused(path):
 def test_a_folder_that_cannot_be_made_is_missing(allowed):
     with pytest.raises(SourceMissing, match="cannot be made"):
         Folder(f"{allowed}/no/such/parent", [allowed])
+
+
+def test_a_folder_that_is_exchanged_for_a_link_on_the_way_takes_no_file_elsewhere(allowed, tmp_path):
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+
+    def exchange():
+        os.rename(f"{allowed}/sub", f"{allowed}/was")
+        os.symlink(elsewhere, f"{allowed}/sub")
+        yield b"half"
+
+    with Folder(allowed, [allowed]) as folder:
+        folder.write("sub/a.bin", exchange())
+        folder.write("sub/b.bin", [b"after"])
+        folder.commit()
+
+    assert list(elsewhere.iterdir()) == []
+    assert sorted(os.listdir(f"{allowed}/was")) == ["a.bin", "b.bin"]
