@@ -148,6 +148,9 @@ CREATE FUNCTION hypercube._audit_head()
     LANGUAGE plpython3u
     VOLATILE
     PARALLEL UNSAFE
+    -- Whatever the session says, one row is told in one way.
+    SET bytea_output = hex
+    SET timezone = 'UTC'
     SET search_path = pg_catalog, pg_temp
 AS $python$
 from hypercube import audit_api
@@ -160,6 +163,9 @@ CREATE FUNCTION hypercube._audit_bulk()
     LANGUAGE plpython3u
     VOLATILE
     PARALLEL UNSAFE
+    -- Whatever the session says, one row is told in one way.
+    SET bytea_output = hex
+    SET timezone = 'UTC'
     SET search_path = pg_catalog, pg_temp
 AS $python$
 from hypercube import audit_api

@@ -1,6 +1,6 @@
 """What was ingested, read back: every digest recomputed, every file written again."""
 
-from hypercube import audit, boundary, catalog, chunks, doors, sources, targets, weights
+from hypercube import audit, boundary, catalog, chunks, doors, rights, sources, targets, weights
 from hypercube.errors import CorruptFile, StepMissing
 
 _BATCH = 16
@@ -79,7 +79,7 @@ def export_model(name, directory):
     all of them are complete.
     """
     model = catalog.find_model(name)
-    catalog.require_owner(model)
+    rights.require_owner(model)
     tensors = catalog.tensors(model["id"])
     missing = [tensor["name"] for tensor in tensors if not tensor["stored"]]
     if missing:

@@ -58,7 +58,7 @@ def _chosen(names, model):
         for document in found:
             owner = document["owner"]
             if owner not in owned:
-                owned[owner] = catalog.is_member(role, owner)
+                owned[owner] = rights.is_member(role, owner)
         return [document for document in found if owned[document["owner"]]]
     if any(not isinstance(one, str) for one in names):
         raise InvalidArgument("the names are not a list of text", hint="For example ARRAY['a', 'b'].")
@@ -68,5 +68,5 @@ def _chosen(names, model):
         if one not in known:
             raise UnknownDocument(one)
     for document in found:
-        catalog.require_owner(document, "document")
+        rights.require_owner(document, "document")
     return [document for document in found if document["model_id"] != model["id"]]

@@ -276,12 +276,7 @@ def seal():
 def _require_new_snapshots():
     from hypercube import catalog
 
-    level = catalog.isolation()
-    if level not in ("read committed", "read uncommitted"):
-        raise StepMissing(
-            f"the audit cannot be sealed or shortened in a transaction with isolation level {level}",
-            hint="Use BEGIN ISOLATION LEVEL READ COMMITTED.",
-        )
+    catalog.require_latest_snapshots("the audit cannot be sealed or shortened")
 
 
 def _seal():

@@ -5,9 +5,9 @@ text.  What writes many rows stands in ``bulk``.
 """
 
 from hypercube import boundary
-from hypercube.errors import NotAllowed, StepMissing
+from hypercube.errors import StepMissing
 
-ADMIN = "hypercube_admin"
+_LATEST = ("read committed", "read uncommitted")
 
 
 def lock_writers():
@@ -23,12 +23,7 @@ def lock_writers():
     StepMissing
         The transaction is REPEATABLE READ or SERIALIZABLE.
     """
-    level = isolation()
-    if level not in ("read committed", "read uncommitted"):
-        raise StepMissing(
-            f"nothing can be stored in a transaction with isolation level {level}",
-            hint="Use BEGIN ISOLATION LEVEL READ COMMITTED.",
-        )
+    require_latest_snapshots("nothing can be stored")
     boundary.as_owner(_lock)
 
 
@@ -38,8 +33,28 @@ def _lock():
         boundary.rows("LOCK TABLE hypercube.writer_turn IN SHARE ROW EXCLUSIVE MODE")
 
 
-def isolation():
-    """Return the isolation level of the transaction."""
+def require_latest_snapshots(refusal):
+    """Refuse in a transaction whose statements do not see what others have committed meanwhile.
+
+    Raises
+    ------
+    StepMissing
+        It is REPEATABLE READ or SERIALIZABLE.
+    """
+    level = _isolation()
+    if level not in _LATEST:
+        raise StepMissing(
+            f"{refusal} in a transaction with isolation level {level}",
+            hint="Use BEGIN ISOLATION LEVEL READ COMMITTED.",
+        )
+
+
+def has_latest_snapshots():
+    """Return whether each statement sees what others have committed meanwhile."""
+    return _isolation() in _LATEST
+
+
+def _isolation():
     return boundary.rows("SELECT current_setting('transaction_isolation') AS level")[0]["level"]
 
 
@@ -91,37 +106,6 @@ def remove_allowed_source(paths, role):
         types=("text[]", "name"),
         args=(paths, role),
     )
-
-
-def role_exists(role):
-    """Return whether there is a role of that name."""
-    return bool(boundary.rows("SELECT FROM pg_roles WHERE rolname = $1", types=("name",), args=(role,)))
-
-
-def is_member(role, of):
-    """Return whether a role is a member of another; of one that is gone, superusers are."""
-    return boundary.rows(
-        "SELECT coalesce(pg_has_role(asking.oid, wanted.oid, 'MEMBER'), asking.rolsuper) AS member"
-        " FROM pg_roles AS asking LEFT JOIN pg_roles AS wanted ON wanted.rolname = $2"
-        " WHERE asking.rolname = $1",
-        types=("name", "name"),
-        args=(role, of),
-    )[0]["member"]
-
-
-def require_owner(owned, what="model"):
-    """Refuse a caller who is neither a member of the role that owns a model or a document, nor an admin.
-
-    Raises
-    ------
-    NotAllowed
-    """
-    role = boundary.caller()
-    if not is_member(role, owned["owner"]) and not is_member(role, ADMIN):
-        raise NotAllowed(
-            f'role "{role}" does not own {what} "{owned["name"]}"',
-            hint=f"Its owner {owned['owner']} can do it, or a member of {ADMIN}.",
-        )
 
 
 def model_exists(name):

@@ -210,7 +210,7 @@ def _replaced(names, replace):
     for document in old:
         if not replace or document["id"] not in visible:
             raise NameTaken(document["name"], document=True)
-        catalog.require_owner(document, "document")
+        rights.require_owner(document, "document")
     return old
 
 
@@ -296,7 +296,7 @@ def drop_document(name):
     found = texts.documents([name])
     if not found:
         raise UnknownDocument(name)
-    catalog.require_owner(found[0], "document")
+    rights.require_owner(found[0], "document")
     gone = boundary.as_owner(lambda: _sweep(_take_out(found)))
     embedded = gone.different if found[0]["embedded"] else []
     # What the caller no longer sees: whether others hold it, and it stays, is not told.
@@ -357,9 +357,10 @@ def _sweep(gone):
 
 def relate_sequences(name, window, minimum_count):
     """Make the relations of kind S of a model for its owner; return how many there are."""
-    catalog.require_owner(catalog.find_model(name))
+    rights.require_owner(catalog.find_model(name))
     catalog.lock_writers()
     model = catalog.find_model(name)
+    rights.require_owner(model)
     # The relations are for all who see the model, so they are made from what its owner may show them:
     # whoever calls for him may see more.
     documents = texts.documents_for_owner(model["id"])

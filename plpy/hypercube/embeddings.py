@@ -125,7 +125,7 @@ def sweep():
 
     None in a transaction whose snapshot may be too old to see every model.
     """
-    if catalog.isolation() not in ("read committed", "read uncommitted"):
+    if not catalog.has_latest_snapshots():
         return 0
     wanted = {_locate(model)[0] for model in catalog.embedded_models()}
     beginnings = []

@@ -1,23 +1,21 @@
 """Who sees a model or a document beside its owner, and who that is: decided by its owner."""
 
 from hypercube import boundary, catalog, limits, rights, texts
-from hypercube.errors import InvalidArgument, NotAllowed, UnknownDocument, UnknownRole
-
-PUBLIC = "public"
+from hypercube.errors import InvalidArgument, NotAllowed, UnknownDocument
 
 
 def grant_model(name, role):
     """Let the members of a role see a model; return whether that is new."""
     model = _own_model(name)
-    _require_role(role, everybody=True)
-    return bool(boundary.as_owner(lambda: rights.grant_model(model["id"], role)))
+    rights.require_role(role, everybody=True)
+    return bool(boundary.as_owner(lambda: rights.grant_model(model, role)))
 
 
 def revoke_model(name, role):
     """Take back grant_model; return whether there was such a grant."""
     model = _own_model(name)
     _require_name(role)
-    return bool(boundary.as_owner(lambda: rights.revoke_model(model["id"], role)))
+    return bool(boundary.as_owner(lambda: rights.revoke_model(model, role)))
 
 
 def give_model(name, role):
@@ -26,21 +24,21 @@ def give_model(name, role):
     _require_heir(role)
     if role != model["owner"]:
         limits.require_gift("models", model["name"], role)
-    boundary.as_owner(lambda: rights.give_model(model["id"], role))
+    boundary.as_owner(lambda: rights.give_model(model, role))
 
 
 def grant_document(name, role):
     """Let the members of a role see a document; return whether that is new."""
     document = _own_document(name)
-    _require_role(role, everybody=True)
-    return bool(_as_seen_by_others(document, lambda: rights.grant_document(document["id"], role)))
+    rights.require_role(role, everybody=True)
+    return bool(_as_seen_by_others(document, lambda: rights.grant_document(document, role)))
 
 
 def revoke_document(name, role):
     """Take back grant_document; return whether there was such a grant."""
     document = _own_document(name)
     _require_name(role)
-    return bool(_as_seen_by_others(document, lambda: rights.revoke_document(document["id"], role)))
+    return bool(_as_seen_by_others(document, lambda: rights.revoke_document(document, role)))
 
 
 def give_document(name, role):
@@ -49,14 +47,14 @@ def give_document(name, role):
     _require_heir(role)
     if role != document["owner"]:
         limits.require_gift("documents", document["name"], role)
-    _as_seen_by_others(document, lambda: rights.give_document(document["id"], role))
+    _as_seen_by_others(document, lambda: rights.give_document(document, role))
 
 
 def _own_model(name):
     if name is None:
         raise InvalidArgument("the model must be named", hint="SELECT name FROM hypercube.model.")
     model = catalog.find_model(name)
-    catalog.require_owner(model)
+    rights.require_owner(model)
     return model
 
 
@@ -66,7 +64,7 @@ def _own_document(name):
     found = texts.documents([name])
     if not found:
         raise UnknownDocument(name)
-    catalog.require_owner(found[0], "document")
+    rights.require_owner(found[0], "document")
     return found[0]
 
 
@@ -77,19 +75,14 @@ def _require_name(role):
         )
 
 
-def _require_role(role, everybody=False):
-    if not (everybody and role == PUBLIC) and (role is None or not catalog.role_exists(role)):
-        raise UnknownRole(role)
-
-
 def _require_heir(role):
     """Nobody is given what he did not ask for: limits count what a role owns."""
-    _require_role(role)
+    rights.require_role(role)
     caller = boundary.caller()
-    if not catalog.is_member(caller, role) and not catalog.is_member(caller, catalog.ADMIN):
+    if not rights.is_member(caller, role) and not rights.is_member(caller, rights.ADMIN):
         raise NotAllowed(
             f'role "{caller}" is no member of role "{role}"',
-            hint=f"Whoever is a member of both can do it, or a member of {catalog.ADMIN}.",
+            hint=f"Whoever is a member of both can do it, or a member of {rights.ADMIN}.",
         )
 
 

@@ -2,7 +2,7 @@
 
 import time
 
-from hypercube import audit, boundary, catalog, embeddings, hnsw, ranking
+from hypercube import audit, boundary, catalog, embeddings, hnsw, ranking, rights
 from hypercube.errors import InvalidArgument, StepMissing
 
 _SAMPLE_LIMIT = 10_000
@@ -12,8 +12,15 @@ def _owned(name):
     """Return a model for its owner."""
     if name is None:
         raise InvalidArgument("the model must be named", hint="SELECT name FROM hypercube.model.")
-    catalog.require_owner(catalog.find_model(name))
+    rights.require_owner(catalog.find_model(name))
     return embeddings.find_model(name)
+
+
+def _owned_and_locked(name):
+    """Return a model for its owner, with the lock of writers: whoever waited for it is asked once more."""
+    _owned(name)
+    catalog.lock_writers()
+    return _owned(name)
 
 
 def _usable(model):
@@ -51,8 +58,7 @@ def create_vector_index(name, m, ef_construction):
         raise InvalidArgument(
             f"ef_construction is less than twice m: {ef_construction}", hint=f"Give at least {2 * m}."
         )
-    model = _owned(name)
-    catalog.lock_writers()
+    model = _owned_and_locked(name)
     hnsw.require_extension()
     if hnsw.exists(model["id"]):
         raise StepMissing(
@@ -73,9 +79,8 @@ def _create(model, unit, token_ids, m, ef_construction):
 
 def drop_vector_index(name):
     """Remove the index of a model; return whether there was one."""
-    model = _owned(name)
+    model = _owned_and_locked(name)
     hnsw.require_unread(model)
-    catalog.lock_writers()
     dropped = boundary.as_owner(lambda: _drop(model["id"]))
     audit.record("drop_vector_index", "model", model["name"])
     return dropped

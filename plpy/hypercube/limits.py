@@ -11,18 +11,15 @@ import os
 from collections import Counter
 from contextlib import contextmanager
 
-from hypercube import allowances, boundary
+from hypercube import allowances, boundary, catalog, rights
 from hypercube.errors import (
     InvalidArgument,
     LimitReached,
     NotAllowed,
     NotWritten,
-    StepMissing,
-    UnknownRole,
     who_raises,
 )
 
-_EVERYBODY = "public"
 _UNITS = {
     "models": "models",
     "stored_bytes": "stored bytes",
@@ -44,7 +41,7 @@ def set_limit(role, what, value):
             f"the limit is out of range: {'null' if value is None else value}",
             hint="Give 0 or more, or take the limit back with SELECT hypercube.unset_limit(role, what).",
         )
-    _require_role(role)
+    rights.require_role(role, everybody=True)
     boundary.as_owner(lambda: allowances.store(role, what, value, setter))
     _sweep()
 
@@ -56,23 +53,16 @@ def unset_limit(role, what):
     if role is not None and boundary.as_owner(lambda: allowances.remove(role, what)):
         _sweep()
         return True
-    _require_role(role)
+    rights.require_role(role, everybody=True)
     return False
 
 
-def _require_role(role):
-    if role is None or (role != _EVERYBODY and allowances.role_number(role) is None):
-        raise UnknownRole(role)
-
-
 def _require_admin():
-    from hypercube import catalog
-
     role = boundary.caller()
-    if not catalog.is_member(role, catalog.ADMIN):
+    if not rights.is_member(role, rights.ADMIN):
         raise NotAllowed(
             f'role "{role}" may not decide on limits',
-            hint=f"A superuser can call it, or GRANT {catalog.ADMIN}.",
+            hint=f"A superuser can call it, or GRANT {rights.ADMIN}.",
         )
     return role
 
@@ -139,22 +129,11 @@ def require(what, coming=1, owner=None, *, turn=False):
         return
     role = found["asking"]
     if turn:
-        _require_latest_snapshot()
+        catalog.require_latest_snapshots("what is stored cannot be counted")
         boundary.as_owner(lambda: allowances.take_turn(role))
     used = boundary.read_as_owner(lambda: allowances.used(role, what))
     if used + coming > found["value"]:
         _refuse(what, found, f"{used} are used, {coming} more would be.", "Drop what is not needed.")
-
-
-def _require_latest_snapshot():
-    from hypercube import catalog
-
-    level = catalog.isolation()
-    if level not in ("read committed", "read uncommitted"):
-        raise StepMissing(
-            f"what is stored cannot be counted in a transaction with isolation level {level}",
-            hint="Use BEGIN ISOLATION LEVEL READ COMMITTED.",
-        )
 
 
 def require_texts(names, contents, metadata, *, turn=False):

@@ -1,14 +1,14 @@
 """Models as a whole: which folders they come from, and how they go."""
 
-from hypercube import boundary, bulk, catalog, embeddings, graph, hnsw, holders, sequences, sources
-from hypercube.errors import InvalidArgument, NotAllowed, UnknownRole
+from hypercube import boundary, bulk, catalog, embeddings, graph, hnsw, holders, rights, sequences, sources
+from hypercube.errors import InvalidArgument, NotAllowed
 
 _TOKENS_A_STATEMENT = 5_000
 
 
 def _require_member(of, does):
     role = boundary.caller()
-    if not catalog.is_member(role, of):
+    if not rights.is_member(role, of):
         raise NotAllowed(
             f'role "{role}" may not decide which folders of the server are {does}',
             hint=f"A superuser can call it, or GRANT {of}.",
@@ -16,15 +16,10 @@ def _require_member(of, does):
     return role
 
 
-def _require_role(role):
-    if role is None or not catalog.role_exists(role):
-        raise UnknownRole(role)
-
-
 def allow_source(path, role):
     """Let the members of a role read a folder; return it with symbolic links resolved."""
     caller = _require_member("pg_read_server_files", "read")
-    _require_role(role)
+    rights.require_role(role)
     folder = sources.folder_to_allow(path)
     boundary.as_owner(lambda: catalog.add_allowed_source(folder, role, caller))
     return folder
@@ -44,7 +39,7 @@ def disallow_source(path, role):
 def allow_target(path, role):
     """Let the members of a role write to a folder; return it with symbolic links resolved."""
     caller = _require_member("pg_write_server_files", "written to")
-    _require_role(role)
+    rights.require_role(role)
     folder = sources.folder_to_allow(path)
     boundary.as_owner(lambda: catalog.add_allowed_target(folder, role, caller))
     return folder
@@ -69,11 +64,12 @@ def drop_model(name):
     """
     if name is None:
         raise InvalidArgument("the model must be named", hint="SELECT name FROM hypercube.model.")
-    model = catalog.find_model(name)
-    catalog.require_owner(model)
-    hnsw.require_unread(model)
+    rights.require_owner(catalog.find_model(name))
     catalog.lock_writers()
+    # Whoever waited for the lock may find another model of that name, or one that is no longer his.
     model = catalog.find_model(name)
+    rights.require_owner(model)
+    hnsw.require_unread(model)
     others = [other["id"] for other in catalog.models() if other["id"] != model["id"]]
     report, held = boundary.as_owner(lambda: _drop(model, others))
     return {**report, "compositions": len(held) - graph.count_stored(held)}

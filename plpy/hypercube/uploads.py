@@ -5,7 +5,7 @@ import itertools
 
 from blake3 import blake3
 
-from hypercube import boundary, catalog, limits, parcels, sources
+from hypercube import boundary, catalog, limits, parcels, rights, sources
 from hypercube.errors import (
     CorruptFile,
     InvalidArgument,
@@ -38,7 +38,7 @@ def begin(name, path):
 def _begin(name, path, role):
     parcels.expire()
     owner = parcels.owner(name)
-    if owner is not None and not catalog.is_member(role, owner):
+    if owner is not None and not rights.is_member(role, owner):
         raise NameTaken(name)
     if parcels.count(name) >= _FILES_LIMIT:
         raise TooMany(f'the upload of "{name}" has {_FILES_LIMIT} files, which is the most')
@@ -59,7 +59,7 @@ def cancel(name):
 def _own(upload_id):
     """Return the caller's upload of an id, locked."""
     found = parcels.find(upload_id) if upload_id is not None else None
-    if found is None or not catalog.is_member(boundary.caller(), found["owner"]):
+    if found is None or not rights.is_member(boundary.caller(), found["owner"]):
         raise UnknownUpload(upload_id)
     return found
 
@@ -145,7 +145,7 @@ class UploadedFile:
 def open_files(name, tokenizer):
     """Return the weight files and the small files of the caller's upload, as ingest needs them."""
     role = boundary.caller()
-    rows = [row for row in parcels.files(name) if catalog.is_member(role, row["owner"])]
+    rows = [row for row in parcels.files(name) if rights.is_member(role, row["owner"])]
     if not rows:
         raise SourceMissing(
             f'nothing was uploaded for "{name}"', hint="Begin with hypercube.upload_begin(name, path)."
