@@ -35,6 +35,6 @@ installcheck:
 	PG_CONFIG='$(PG_CONFIG)' .local/venv/bin/pytest tests
 
 dist:
-	git archive --format=zip --prefix=$(EXTENSION)-$(EXTVERSION)/ --output=$(EXTENSION)-$(EXTVERSION).zip HEAD
+	git -c safe.directory='$(CURDIR)' archive --format=zip --prefix=$(EXTENSION)-$(EXTVERSION)/ --output=$(EXTENSION)-$(EXTVERSION).zip HEAD
 
 .PHONY: FORCE install-python uninstall-python installcheck dist

@@ -89,4 +89,10 @@ SELECT role, operation, kind, objects ->> 0 AS first_of, outcome FROM hypercube.
 
 SELECT ok, first_bad, problem FROM hypercube.audit_verify();
 
+SELECT step, path, "rows", missing FROM hypercube.explain_question('analogy', words => '{man,king,woman}', k => 5);
+
+SELECT step, done, detail FROM hypercube.maintain();
+
+SELECT name, labels, value FROM hypercube.metrics('stored') WHERE name ~ '(models|tokens|coverage)';
+
 SELECT * FROM hypercube.health();

@@ -4,7 +4,8 @@
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)
 
 # A server of the person's own must not be reached by mistake, and nothing may depend on a home folder.
-unset PGHOST PGHOSTADDR PGPORT PGUSER PGDATABASE PGDATA PGSERVICE PGOPTIONS PGPASSFILE PGPASSWORD
+# PGPASSFILE stays, as it leads to no server, and passwords have no better place.
+unset PGHOST PGHOSTADDR PGPORT PGUSER PGDATABASE PGDATA PGSERVICE PGOPTIONS PGPASSWORD
 
 say() { printf '%s\n' "$*"; }
 

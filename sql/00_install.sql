@@ -59,6 +59,16 @@ if missing:
         hint="Run make install, or scripts/install-python, as root in the folder of hypercube,"
         " then connect again.",
     )
+
+import hypercube
+
+wanted = plpy.execute("SELECT extversion AS version FROM pg_extension WHERE extname = 'hypercube'")[0]["version"]
+if hypercube.__version__ != wanted:
+    plpy.error(
+        f"this session has the Python package hypercube {hypercube.__version__}, the extension has version {wanted}",
+        sqlstate="55000",
+        hint="Run make install in the folder of that version of hypercube, connect again and create it then.",
+    )
 $python$;
 
 
@@ -69,7 +79,7 @@ BEGIN
     IF EXISTS (
         SELECT
         FROM pg_catalog.pg_roles
-        WHERE rolname IN ('hypercube_reader', 'hypercube_ingest', 'hypercube_auditor', 'hypercube_admin')
+        WHERE rolname IN ('hypercube_reader', 'hypercube_ingest', 'hypercube_auditor', 'hypercube_monitor', 'hypercube_admin')
           AND (rolcanlogin OR rolsuper OR rolbypassrls OR rolcreaterole OR rolreplication)
     ) THEN
         RAISE EXCEPTION USING
@@ -86,12 +96,16 @@ BEGIN
     IF pg_catalog.to_regrole('hypercube_auditor') IS NULL THEN
         CREATE ROLE hypercube_auditor NOLOGIN;
     END IF;
+    IF pg_catalog.to_regrole('hypercube_monitor') IS NULL THEN
+        CREATE ROLE hypercube_monitor NOLOGIN;
+    END IF;
     IF pg_catalog.to_regrole('hypercube_admin') IS NULL THEN
         CREATE ROLE hypercube_admin NOLOGIN;
     END IF;
 END
 $$;
 
--- Who brings models may ask them, who administers may do both.  Whoever watches over them is apart.
+-- Who brings models may ask them, who administers may do both.  Whoever watches over them, or over the server,
+-- is apart.
 GRANT hypercube_reader TO hypercube_ingest;
 GRANT hypercube_ingest TO hypercube_admin;

@@ -32,3 +32,16 @@ AS $python$
 from hypercube import api
 return api.do_waiting()
 $python$;
+
+
+-- For functions that write and are not Python: refused as the others are, before anything is computed.
+CREATE FUNCTION hypercube._require_writable()
+    RETURNS void
+    LANGUAGE plpython3u
+    STABLE
+    PARALLEL UNSAFE
+    SET search_path = pg_catalog, pg_temp
+AS $python$
+from hypercube import api
+return api.require_writable()
+$python$;

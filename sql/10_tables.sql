@@ -12,6 +12,9 @@ COMMENT ON TYPE hypercube.token_kind
 -- Not the table of models: a grant must not wait for a writer who takes his time.
 CREATE TABLE hypercube.writer_turn ();
 
+-- Who publishes all tables would else keep everybody from changing one that has no key.
+ALTER TABLE hypercube.writer_turn REPLICA IDENTITY FULL;
+
 COMMENT ON TABLE hypercube.writer_turn
     IS 'without rows: whoever writes models, documents or compositions holds a lock on it until his transaction ends';
 
@@ -332,6 +335,35 @@ COMMENT ON TABLE hypercube.upload_part
     IS 'the parts of uploaded files';
 
 
+CREATE TABLE hypercube.expectation (
+    model_id integer NOT NULL,
+    kind text NOT NULL,
+    ordinal integer NOT NULL,
+    question text[],
+    inputs integer[],
+    answers integer[],
+    scores real[],
+    digest bytea,
+    CONSTRAINT expectation_pkey PRIMARY KEY (model_id, kind, ordinal),
+    CONSTRAINT expectation_model_fkey FOREIGN KEY (model_id) REFERENCES hypercube.model (id)
+);
+
+COMMENT ON TABLE hypercube.expectation
+    IS 'questions to each model with the answers they had when it was stored, computed in another way than questions are; health() asks them again';
+COMMENT ON COLUMN hypercube.expectation.kind
+    IS 'neighbors, nearest, analogy, map, tokenize or embed for a question; tensors, tokens, relations or points for a digest of rows; consensus for the models that maintain() last computed relation_consensus from';
+COMMENT ON COLUMN hypercube.expectation.question
+    IS 'the words or the text that is asked for';
+COMMENT ON COLUMN hypercube.expectation.inputs
+    IS 'the tokens that the words are';
+COMMENT ON COLUMN hypercube.expectation.answers
+    IS 'token ids, best first';
+COMMENT ON COLUMN hypercube.expectation.scores
+    IS 'of the answers; of embed the vector';
+COMMENT ON COLUMN hypercube.expectation.digest
+    IS 'SHA-256 over all rows of the kind, in an order or as sums that no order changes';
+
+
 -- Without this pg_dump would leave out every row.
 SELECT pg_catalog.pg_extension_config_dump('hypercube.writer_turn', '');
 SELECT pg_catalog.pg_extension_config_dump('hypercube.allowed_source', '');
@@ -348,3 +380,4 @@ SELECT pg_catalog.pg_extension_config_dump('hypercube.token', '');
 SELECT pg_catalog.pg_extension_config_dump('hypercube.relation', '');
 SELECT pg_catalog.pg_extension_config_dump('hypercube.projection', '');
 SELECT pg_catalog.pg_extension_config_dump('hypercube.projection_metadata', '');
+SELECT pg_catalog.pg_extension_config_dump('hypercube.expectation', '');

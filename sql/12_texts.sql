@@ -211,6 +211,9 @@ CREATE TABLE hypercube.reader_change (
 
 CREATE INDEX reader_change_model_index ON hypercube.reader_change (model_id) INCLUDE (mark);
 
+-- It has no key, and a publication of all tables would else keep everybody from removing rows.
+ALTER TABLE hypercube.reader_change REPLICA IDENTITY FULL;
+
 COMMENT ON TABLE hypercube.reader_change
     IS 'that documents of a model came, went or were granted since its sessions looked which sentences they see';
 

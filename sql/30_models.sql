@@ -289,13 +289,14 @@ SELECT
     a.pid,
     a.usename AS role,
     said.part[1] AS operation,
-    said.part[4] AS stage,
-    said.part[2]::integer AS percent,
-    make_interval(secs => said.part[3]::integer) AS remaining,
+    said.part[5] AS stage,
+    said.part[3]::integer AS percent,
+    make_interval(secs => said.part[4]::integer) AS remaining,
     a.query_start AS started_at,
-    a.query
+    a.query,
+    said.part[2] AS call
 FROM pg_stat_activity AS a,
-     regexp_match(a.application_name, '^hypercube (\w+) (\d{1,3})% (\d{1,7})s (\w+)$') AS said (part)
+     regexp_match(a.application_name, '^hypercube (\w+) ([0-9A-Za-z_-]{1,32}) (\d{1,3})% (\d{1,7})s (\w+)$') AS said (part)
 WHERE a.state = 'active'
   AND said.part IS NOT NULL;
 
@@ -317,3 +318,5 @@ COMMENT ON COLUMN hypercube.progress.started_at
     IS 'when the statement began';
 COMMENT ON COLUMN hypercube.progress.query
     IS 'the statement, where PostgreSQL lets the caller see it';
+COMMENT ON COLUMN hypercube.progress.call
+    IS 'id of the call, or its beginning where the client gave a long one';

@@ -73,22 +73,14 @@ COMMENT ON COLUMN hypercube.relation_consensus.score
 
 CREATE FUNCTION hypercube.refresh_consensus()
     RETURNS bigint
-    LANGUAGE plpgsql
+    LANGUAGE plpython3u
     VOLATILE
     PARALLEL UNSAFE
-    SECURITY DEFINER
     SET search_path = pg_catalog, pg_temp
-AS $$
-BEGIN
-    -- Readers go on with the rows of before, once there are any.
-    IF (SELECT c.relispopulated FROM pg_class AS c WHERE c.oid = 'hypercube.relation_consensus'::regclass) THEN
-        REFRESH MATERIALIZED VIEW CONCURRENTLY hypercube.relation_consensus;
-    ELSE
-        REFRESH MATERIALIZED VIEW hypercube.relation_consensus;
-    END IF;
-    RETURN (SELECT count(*) FROM hypercube.relation_consensus);
-END
-$$;
+AS $python$
+from hypercube import api
+return api.refresh_consensus()
+$python$;
 
 COMMENT ON FUNCTION hypercube.refresh_consensus()
     IS 'computes relation_consensus anew from the models that there are, returns its rows';

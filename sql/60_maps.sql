@@ -24,6 +24,20 @@ RETURN cube_dim(_off_the_map.point) <> 4
     OR NOT (cube_ll_coord(_off_the_map.point, 4) BETWEEN '-1'::double precision AND '1'::double precision);
 
 
+-- A point as a number that tells it from others, and that sums of are the same in any order.
+CREATE FUNCTION hypercube._point_number(point cube)
+    RETURNS bigint
+    LANGUAGE sql
+    IMMUTABLE
+    PARALLEL SAFE
+RETURN cube_dim(_point_number.point)
+    -- What is no place on a map, NaN included, counts as its edge.
+    + (greatest('-2'::double precision, least('2'::double precision, cube_ll_coord(_point_number.point, 1))) * '1e12'::double precision)::bigint
+    + (greatest('-2'::double precision, least('2'::double precision, cube_ll_coord(_point_number.point, 2))) * '3e12'::double precision)::bigint
+    + (greatest('-2'::double precision, least('2'::double precision, cube_ll_coord(_point_number.point, 3))) * '7e12'::double precision)::bigint
+    + (greatest('-2'::double precision, least('2'::double precision, cube_ll_coord(_point_number.point, 4))) * '13e12'::double precision)::bigint;
+
+
 -- The index gives the nearest in order; all that are as far as the last are taken, so that ties are broken
 -- by token id.
 CREATE FUNCTION hypercube._map_neighbors(model_id integer, model text, token_id integer, k integer)

@@ -96,6 +96,7 @@ DECLARE
     pending bigint := 0;
     more boolean := true;
 BEGIN
+    PERFORM hypercube._require_writable();
     WHILE more LOOP
         FETCH source INTO name, content, told;
         more := FOUND;

@@ -73,3 +73,51 @@ BEGIN ATOMIC
     ) AS found (is_broken, broken)
     WHERE found.is_broken;
 END;
+
+
+-- Of all rows that an ingest wrote about the tokens of a model, so that a change of any of them is seen.  Sums,
+-- where there are many: they need no order, and one row that is changed, lost or added changes one of them.
+CREATE FUNCTION hypercube._fingerprints(model_id integer)
+    RETURNS TABLE (kind text, digest bytea)
+    ROWS 4
+    LANGUAGE sql
+    STABLE
+    PARALLEL SAFE
+BEGIN ATOMIC
+    SELECT 'tokens', sha256(convert_to(coalesce(string_agg(
+        concat_ws(E'\x1f', t.token_id, t.kind::text, t.usable, coalesce(t.piece, E'\x1e'), coalesce(t.label, E'\x1e'),
+            encode(t.composition_id, 'base64')),
+        E'\n' ORDER BY t.token_id), ''), 'UTF8'))
+    FROM hypercube.token AS t
+    WHERE t.model_id = _fingerprints.model_id
+
+    UNION ALL
+    SELECT 'relations', sha256(convert_to(concat_ws(' ', count(*),
+        sum((r.source::bigint * 1000003 + r.target) * r.rank),
+        -- Cosines by 2^32, which holds all digits that they have.
+        sum((greatest(-2::double precision, least(2::double precision, r.weight::double precision)) * 4294967296)::bigint
+            * (r.source % 1009 + r.rank))
+    ), 'UTF8'))
+    FROM hypercube.relation AS r
+    WHERE r.model_id = _fingerprints.model_id AND r.kind IN ('E', 'M')
+
+    UNION ALL
+    SELECT 'points', sha256(convert_to(concat_ws(' ', count(*),
+        sum(hypercube._point_number(p.point)), sum(hypercube._point_number(p.point) % 1048576 * p.token_id),
+        sum(('x' || encode(substring(p.hilbert FROM 1 FOR 8), 'hex'))::bit(64)::bigint),
+        sum(('x' || encode(substring(p.hilbert FROM 9), 'hex'))::bit(64)::bigint)
+    ), 'UTF8'))
+    FROM hypercube.projection AS p
+    WHERE p.model_id = _fingerprints.model_id
+
+    UNION ALL
+    SELECT 'tensors', sha256(convert_to(coalesce(string_agg(t.told, E'\n' ORDER BY t.name COLLATE "C"), ''), 'UTF8'))
+    FROM (
+        SELECT t.name, concat_ws(E'\x1f', t.name, encode(t.digest, 'base64'), t.stored, t.bytes, count(piece.ordinal), sum(c.size)) AS told
+        FROM hypercube.tensor AS t
+        LEFT JOIN hypercube.tensor_chunk AS piece ON piece.tensor_digest = t.digest AND t.stored
+        LEFT JOIN hypercube.chunk AS c ON c.digest = piece.chunk_digest
+        WHERE t.model_id = _fingerprints.model_id
+        GROUP BY t.name, t.digest, t.stored, t.bytes
+    ) AS t;
+END;

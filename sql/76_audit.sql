@@ -36,11 +36,14 @@ CREATE TABLE hypercube.audit_entry (
     covered_chains bigint[] NOT NULL,
     covered_digests bytea NOT NULL,
     digest bytea NOT NULL,
+    call text,
     CONSTRAINT audit_entry_pkey PRIMARY KEY (chain, id)
 );
 
 CREATE INDEX audit_entry_at_index ON hypercube.audit_entry (at);
 CREATE INDEX audit_entry_attempt_index ON hypercube.audit_entry (attempt) WHERE attempt IS NOT NULL;
+-- When the chain was last verified, and how it came out, is looked up with every metrics().
+CREATE INDEX audit_entry_verified_index ON hypercube.audit_entry (at) WHERE operation = 'verify' AND kind = 'audit';
 
 COMMENT ON TABLE hypercube.audit_entry
     IS 'what was done, one row for each statement or call; every row carries the digests of those before it';
@@ -54,6 +57,8 @@ COMMENT ON COLUMN hypercube.audit_entry.covers
     IS 'entries that nothing covered before, by their ids; covered_chains and covered_digests belong to them';
 COMMENT ON COLUMN hypercube.audit_entry.digest
     IS 'BLAKE3 of all other columns';
+COMMENT ON COLUMN hypercube.audit_entry.call
+    IS 'id of the call that did it; null in entries of before calls had ids, whose digest is without';
 
 
 CREATE TABLE hypercube.audit_tip (
@@ -224,7 +229,8 @@ SELECT
     e.statement_length,
     encode(e.statement_digest, 'hex') AS statement_digest,
     e.transaction,
-    encode(e.digest, 'hex') AS digest
+    encode(e.digest, 'hex') AS digest,
+    e.call
 FROM hypercube.audit_entry AS e;
 
 COMMENT ON VIEW hypercube.audit_log
@@ -279,6 +285,8 @@ COMMENT ON COLUMN hypercube.audit_log.transaction
     IS 'number of the transaction that wrote the row';
 COMMENT ON COLUMN hypercube.audit_log.digest
     IS 'BLAKE3 of the row and of the digests of those that it covers';
+COMMENT ON COLUMN hypercube.audit_log.call
+    IS 'id of the call, as in the log of the server; the client can give it in hypercube.call_id';
 
 
 CREATE FUNCTION hypercube.audit_collect()

@@ -43,6 +43,12 @@ CREATE TRIGGER audit_delete AFTER DELETE ON hypercube.role_limit REFERENCING OLD
 CREATE TRIGGER audit_truncate AFTER TRUNCATE ON hypercube.role_limit FOR EACH STATEMENT EXECUTE FUNCTION hypercube._audit_head();
 ALTER TABLE hypercube.role_limit ENABLE ALWAYS TRIGGER audit_insert, ENABLE ALWAYS TRIGGER audit_update, ENABLE ALWAYS TRIGGER audit_delete, ENABLE ALWAYS TRIGGER audit_truncate;
 
+CREATE TRIGGER audit_insert AFTER INSERT ON hypercube.backup_record REFERENCING NEW TABLE AS come FOR EACH STATEMENT EXECUTE FUNCTION hypercube._audit_head();
+CREATE TRIGGER audit_update AFTER UPDATE ON hypercube.backup_record REFERENCING OLD TABLE AS gone NEW TABLE AS come FOR EACH STATEMENT EXECUTE FUNCTION hypercube._audit_head();
+CREATE TRIGGER audit_delete AFTER DELETE ON hypercube.backup_record REFERENCING OLD TABLE AS gone FOR EACH STATEMENT EXECUTE FUNCTION hypercube._audit_head();
+CREATE TRIGGER audit_truncate AFTER TRUNCATE ON hypercube.backup_record FOR EACH STATEMENT EXECUTE FUNCTION hypercube._audit_head();
+ALTER TABLE hypercube.backup_record ENABLE ALWAYS TRIGGER audit_insert, ENABLE ALWAYS TRIGGER audit_update, ENABLE ALWAYS TRIGGER audit_delete, ENABLE ALWAYS TRIGGER audit_truncate;
+
 CREATE TRIGGER audit_insert AFTER INSERT ON hypercube.model_file FOR EACH STATEMENT EXECUTE FUNCTION hypercube._audit_bulk();
 CREATE TRIGGER audit_update AFTER UPDATE ON hypercube.model_file REFERENCING OLD TABLE AS gone FOR EACH STATEMENT EXECUTE FUNCTION hypercube._audit_bulk();
 CREATE TRIGGER audit_delete AFTER DELETE ON hypercube.model_file REFERENCING OLD TABLE AS gone FOR EACH STATEMENT EXECUTE FUNCTION hypercube._audit_bulk();
@@ -126,6 +132,12 @@ CREATE TRIGGER audit_update AFTER UPDATE ON hypercube.projection_metadata REFERE
 CREATE TRIGGER audit_delete AFTER DELETE ON hypercube.projection_metadata REFERENCING OLD TABLE AS gone FOR EACH STATEMENT EXECUTE FUNCTION hypercube._audit_bulk();
 CREATE TRIGGER audit_truncate AFTER TRUNCATE ON hypercube.projection_metadata FOR EACH STATEMENT EXECUTE FUNCTION hypercube._audit_bulk();
 ALTER TABLE hypercube.projection_metadata ENABLE ALWAYS TRIGGER audit_insert, ENABLE ALWAYS TRIGGER audit_update, ENABLE ALWAYS TRIGGER audit_delete, ENABLE ALWAYS TRIGGER audit_truncate;
+
+CREATE TRIGGER audit_insert AFTER INSERT ON hypercube.expectation REFERENCING NEW TABLE AS come FOR EACH STATEMENT EXECUTE FUNCTION hypercube._audit_bulk();
+CREATE TRIGGER audit_update AFTER UPDATE ON hypercube.expectation REFERENCING OLD TABLE AS gone FOR EACH STATEMENT EXECUTE FUNCTION hypercube._audit_bulk();
+CREATE TRIGGER audit_delete AFTER DELETE ON hypercube.expectation REFERENCING OLD TABLE AS gone FOR EACH STATEMENT EXECUTE FUNCTION hypercube._audit_bulk();
+CREATE TRIGGER audit_truncate AFTER TRUNCATE ON hypercube.expectation FOR EACH STATEMENT EXECUTE FUNCTION hypercube._audit_bulk();
+ALTER TABLE hypercube.expectation ENABLE ALWAYS TRIGGER audit_insert, ENABLE ALWAYS TRIGGER audit_update, ENABLE ALWAYS TRIGGER audit_delete, ENABLE ALWAYS TRIGGER audit_truncate;
 
 CREATE TRIGGER audit_insert AFTER INSERT ON hypercube.upload_part FOR EACH STATEMENT EXECUTE FUNCTION hypercube._audit_bulk();
 CREATE TRIGGER audit_update AFTER UPDATE ON hypercube.upload_part REFERENCING OLD TABLE AS gone FOR EACH STATEMENT EXECUTE FUNCTION hypercube._audit_bulk();

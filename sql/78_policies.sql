@@ -64,6 +64,15 @@ CREATE POLICY projection_metadata_admin ON hypercube.projection_metadata FOR SEL
     USING (true);
 
 
+ALTER TABLE hypercube.expectation ENABLE ROW LEVEL SECURITY;
+ALTER TABLE hypercube.expectation FORCE ROW LEVEL SECURITY;
+-- What the consensus was made from names models that not everybody sees.
+CREATE POLICY expectation_visible ON hypercube.expectation FOR SELECT
+    USING (kind <> 'consensus' AND EXISTS (SELECT FROM hypercube.model AS m WHERE m.id = expectation.model_id));
+CREATE POLICY expectation_admin ON hypercube.expectation FOR SELECT TO hypercube_admin
+    USING (true);
+
+
 ALTER TABLE hypercube.index_recall ENABLE ROW LEVEL SECURITY;
 ALTER TABLE hypercube.index_recall FORCE ROW LEVEL SECURITY;
 CREATE POLICY index_recall_visible ON hypercube.index_recall FOR SELECT

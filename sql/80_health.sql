@@ -8,14 +8,14 @@ CREATE FUNCTION hypercube._environment_health()
     SET quote_all_identifiers = off
     SET search_path = pg_catalog, pg_temp
 AS $python$
-from hypercube import api
-return api.environment_health()
+from hypercube import operate_api
+return operate_api.environment_health()
 $python$;
 
 
-CREATE FUNCTION hypercube._bytes_health()
+CREATE FUNCTION hypercube._version_health()
     RETURNS TABLE ("check" text, ok boolean, detail text)
-    ROWS 10
+    ROWS 1
     LANGUAGE plpython3u
     STABLE
     PARALLEL UNSAFE
@@ -23,14 +23,15 @@ CREATE FUNCTION hypercube._bytes_health()
     SET quote_all_identifiers = off
     SET search_path = pg_catalog, pg_temp
 AS $python$
-from hypercube import api
-return api.bytes_health()
+from hypercube import operate_api
+return operate_api.version_health()
 $python$;
 
 
-CREATE FUNCTION hypercube._matrix_health()
-    RETURNS TABLE ("check" text, ok boolean, detail text)
-    ROWS 10
+-- One part of one model, so that what is damaged in one keeps no other from being checked.
+CREATE FUNCTION hypercube._model_health(name text, part text)
+    RETURNS TABLE (ok boolean, detail text)
+    ROWS 1
     LANGUAGE plpython3u
     STABLE
     PARALLEL UNSAFE
@@ -38,14 +39,15 @@ CREATE FUNCTION hypercube._matrix_health()
     SET quote_all_identifiers = off
     SET search_path = pg_catalog, pg_temp
 AS $python$
-from hypercube import api
-return api.matrix_health()
+from hypercube import operate_api
+return operate_api.model_health(name, part)
 $python$;
 
 
-CREATE FUNCTION hypercube.health()
+-- What is about the server and about what nobody sees but an admin.
+CREATE FUNCTION hypercube._server_health()
     RETURNS TABLE ("check" text, ok boolean, detail text)
-    ROWS 20
+    ROWS 10
     LANGUAGE sql
     STABLE
     PARALLEL UNSAFE
@@ -82,53 +84,25 @@ BEGIN ATOMIC
     ) AS w
 
     UNION ALL
-    SELECT 'models', true, format('%s models, %s relations', count(*),
-                                  (SELECT count(*) FROM hypercube.relation))
-    FROM hypercube.model
-
-    UNION ALL
-    SELECT
-        'rows of ' || m.name,
-        broken.list IS NULL,
-        coalesce(broken.list, format('%s tokens, %s neighbours each, as ingest left them', m.vocabulary_size, m.neighbors))
-    FROM hypercube.model AS m
-    CROSS JOIN LATERAL (
-        SELECT string_agg(b, '; ') AS list FROM hypercube._broken_postconditions(m.id) AS b
-    ) AS broken
-
-    UNION ALL
-    SELECT
-        'answer of ' || m.name,
-        count(a.rank) > 0 AND count(a.rank) = least(3, m.neighbors) AND bool_and(a.score BETWEEN -1 AND 1),
-        format('%s: %s', any_word.label, coalesce(string_agg(a.label, ', ' ORDER BY a.rank), 'nothing'))
-    FROM hypercube.model AS m
-    CROSS JOIN LATERAL (
-        SELECT t.token_id, t.label
-        FROM hypercube.token AS t
-        WHERE t.model_id = m.id AND t.usable AND t.kind = 'word' AND t.label ~ '[[:alpha:]]'
-        ORDER BY length(t.label) DESC, t.token_id
-        LIMIT 1
-    ) AS any_word
-    LEFT JOIN LATERAL hypercube._stored_neighbors(m.id, m.name, any_word.token_id, 3) AS a ON true
-    WHERE m.neighbors > 0
-    GROUP BY m.id, m.name, m.neighbors, any_word.label
-
-    UNION ALL
-    SELECT b."check", b.ok, b.detail FROM hypercube._bytes_health() AS b
-
-    UNION ALL
-    SELECT x."check", x.ok, x.detail FROM hypercube._matrix_health() AS x
-
-    UNION ALL
-    SELECT 'documents', bool_and(x.ok) IS NOT FALSE, format('%s documents, %s sentences, a sample of %s rebuilt',
-        (SELECT count(*) FROM hypercube.document), (SELECT count(*) FROM hypercube.sentence), count(x.ok))
-        || coalesce(', damaged: ' || string_agg(x.name, ', ' ORDER BY x.name) FILTER (WHERE NOT x.ok), '')
+    SELECT 'owners', count(*) = 0,
+        coalesce('no role of the name is there, so admins alone see what is theirs: ' || string_agg(o.owner, ', ' ORDER BY o.owner),
+                 'every owner is a role')
     FROM (
-        SELECT d.name, hypercube._document_is_whole(d.name) AS ok
-        FROM (SELECT name FROM hypercube.document ORDER BY digest LIMIT 20) AS d
-    ) AS x
+        SELECT m.owner FROM hypercube.model AS m
+        UNION SELECT d.owner FROM hypercube.document AS d
+        UNION SELECT k.owner FROM hypercube.kept_composition AS k
+    ) AS o
+    WHERE to_regrole(quote_ident(o.owner)) IS NULL;
+END;
 
-    UNION ALL
+
+CREATE FUNCTION hypercube._vectors_health()
+    RETURNS TABLE ("check" text, ok boolean, detail text)
+    ROWS 1
+    LANGUAGE sql
+    STABLE
+    PARALLEL SAFE
+BEGIN ATOMIC
     SELECT 'vectors of sentences', bool_and(v.wrong = 0) IS NOT FALSE,
         coalesce(string_agg(format('%s: %s, of another length: %s', v.name, v.total, v.wrong), ', ' ORDER BY v.name), 'none')
     FROM (
@@ -144,30 +118,17 @@ BEGIN ATOMIC
             GROUP BY o.model_id
         ) AS usual ON usual.model_id = m.id
         GROUP BY m.name
-    ) AS v
+    ) AS v;
+END;
 
-    UNION ALL
-    SELECT 'languages', count(*) FILTER (WHERE NOT l.known) = 0,
-        coalesce('not there, so their documents are not found by words: ' || string_agg(l.language, ', ') FILTER (WHERE NOT l.known),
-                 format('%s text search configurations of documents', count(*)))
-    FROM (
-        SELECT d.language, hypercube._config(d.language) IS NOT NULL AS known
-        FROM hypercube.document AS d
-        GROUP BY d.language
-    ) AS l
 
-    UNION ALL
-    SELECT 'owners', count(*) = 0,
-        coalesce('no role of the name is there, so admins alone see what is theirs: ' || string_agg(o.owner, ', ' ORDER BY o.owner),
-                 'every owner is a role')
-    FROM (
-        SELECT m.owner FROM hypercube.model AS m
-        UNION SELECT d.owner FROM hypercube.document AS d
-        UNION SELECT k.owner FROM hypercube.kept_composition AS k
-    ) AS o
-    WHERE to_regrole(quote_ident(o.owner)) IS NULL
-
-    UNION ALL
+CREATE FUNCTION hypercube._orphans_health()
+    RETURNS TABLE ("check" text, ok boolean, detail text)
+    ROWS 1
+    LANGUAGE sql
+    STABLE
+    PARALLEL SAFE
+BEGIN ATOMIC
     SELECT 'orphans', count(o.kind) = 0, coalesce(string_agg(o.kind, ', '), 'every row belongs to a model that exists')
     FROM (
         SELECT 'relations' AS kind WHERE EXISTS (
@@ -238,5 +199,108 @@ BEGIN ATOMIC
     ) AS o;
 END;
 
-COMMENT ON FUNCTION hypercube.health()
-    IS 'checks the server and every model; each row is a real query, ok is false where something has to be done';
+
+CREATE FUNCTION hypercube._documents_health()
+    RETURNS TABLE ("check" text, ok boolean, detail text)
+    ROWS 2
+    LANGUAGE sql
+    STABLE
+    PARALLEL UNSAFE
+BEGIN ATOMIC
+    SELECT 'documents', bool_and(x.ok) IS NOT FALSE, format('%s documents, %s sentences, a sample of %s rebuilt',
+        (SELECT count(*) FROM hypercube.document), (SELECT coalesce(sum(s.sentences), 0) FROM hypercube.document AS s), count(x.ok))
+        || coalesce(', damaged: ' || string_agg(x.name, ', ' ORDER BY x.name) FILTER (WHERE NOT x.ok), '')
+    FROM (
+        SELECT d.name, hypercube._document_is_whole(d.name) AS ok
+        FROM (SELECT name FROM hypercube.document ORDER BY digest LIMIT 20) AS d
+    ) AS x
+
+    UNION ALL
+    SELECT 'languages', count(*) FILTER (WHERE NOT l.known) = 0,
+        coalesce('not there, so their documents are not found by words: ' || string_agg(l.language, ', ') FILTER (WHERE NOT l.known),
+                 format('%s text search configurations of documents', count(*)))
+    FROM (
+        SELECT d.language, hypercube._config(d.language) IS NOT NULL AS known
+        FROM hypercube.document AS d
+        GROUP BY d.language
+    ) AS l;
+END;
+
+
+CREATE FUNCTION hypercube.health(quick boolean DEFAULT false)
+    RETURNS TABLE ("check" text, ok boolean, detail text)
+    ROWS 20
+    LANGUAGE plpgsql
+    STABLE
+    PARALLEL UNSAFE
+    SET jit = off
+    SET quote_all_identifiers = off
+    SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    chosen text;
+    part text;
+    problem text;
+BEGIN
+    IF quick IS NULL THEN
+        RAISE EXCEPTION USING
+            ERRCODE = 'invalid_parameter_value',
+            MESSAGE = 'quick must not be null',
+            HINT = 'Give true or false.';
+    END IF;
+    FOR "check", ok, detail IN SELECT v."check", v.ok, v.detail FROM hypercube._version_health() AS v LOOP
+        RETURN NEXT;
+        -- Everything else would be refused.
+        IF NOT ok THEN
+            RETURN;
+        END IF;
+    END LOOP;
+    PERFORM hypercube._charge();
+
+    RETURN QUERY
+    SELECT 'models', true, format('%s models, %s tokens, %s relations', count(*), coalesce(sum(m.vocabulary_size), 0),
+        coalesce(sum((m.report ->> 'relations')::bigint), 0))
+    FROM hypercube.model AS m;
+
+    FOR chosen IN SELECT m.name FROM hypercube.model AS m ORDER BY m.name LOOP
+        FOREACH part IN ARRAY CASE WHEN quick THEN '{answer}'::text[] ELSE '{rows,answer,bytes,matrix}'::text[] END LOOP
+            BEGIN
+                RETURN QUERY
+                SELECT format('%s of %s', part, chosen), h.ok, h.detail
+                FROM hypercube._model_health(chosen, CASE WHEN quick THEN 'quick' ELSE part END) AS h;
+            EXCEPTION
+                -- Pages, indexes or bytes that cannot be read, a file that cannot be made: an answer to this question.
+                WHEN data_corrupted OR index_corrupted OR io_error OR disk_full OR undefined_file THEN
+                    GET STACKED DIAGNOSTICS problem = MESSAGE_TEXT;
+                    "check" := format('%s of %s', part, chosen);
+                    ok := false;
+                    detail := problem;
+                    RETURN NEXT;
+            END;
+        END LOOP;
+    END LOOP;
+
+    FOREACH part IN ARRAY '{documents,server,vectors of sentences,orphans}'::text[] LOOP
+        CONTINUE WHEN quick AND part <> 'server';
+        CONTINUE WHEN part <> 'documents' AND NOT coalesce(pg_has_role(to_regrole('hypercube_admin'), 'USAGE'), false);
+        BEGIN
+            CASE part
+                WHEN 'documents' THEN RETURN QUERY SELECT d."check", d.ok, d.detail FROM hypercube._documents_health() AS d;
+                WHEN 'server' THEN RETURN QUERY SELECT s."check", s.ok, s.detail FROM hypercube._server_health() AS s;
+                WHEN 'orphans' THEN RETURN QUERY SELECT o."check", o.ok, o.detail FROM hypercube._orphans_health() AS o;
+                ELSE RETURN QUERY SELECT v."check", v.ok, v.detail FROM hypercube._vectors_health() AS v;
+            END CASE;
+        EXCEPTION
+            WHEN data_corrupted OR index_corrupted OR io_error OR disk_full OR undefined_file THEN
+                GET STACKED DIAGNOSTICS problem = MESSAGE_TEXT;
+                "check" := part;
+                ok := false;
+                detail := problem;
+                RETURN NEXT;
+        END;
+    END LOOP;
+END
+$$;
+
+COMMENT ON FUNCTION hypercube.health(boolean)
+    IS 'checks every model and document that the caller sees with real questions and digests, for admins the server as well; ok is false where something has to be done; quick asks stored answers alone';

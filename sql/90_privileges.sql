@@ -20,7 +20,7 @@ GRANT USAGE ON TYPE
 -- Readers: what questions need, and no bytes of tensors or vectors of sentences, which are read for them.
 GRANT SELECT ON
     hypercube.model, hypercube.model_file, hypercube.tensor, hypercube.token, hypercube.relation,
-    hypercube.relation_kind, hypercube.projection, hypercube.projection_metadata, hypercube.index_recall,
+    hypercube.relation_kind, hypercube.projection, hypercube.projection_metadata, hypercube.expectation, hypercube.index_recall,
     hypercube.atom, hypercube.atom_map, hypercube.composition, hypercube.composition_child, hypercube.holder, hypercube.holding,
     hypercube.kept_composition, hypercube.document, hypercube.sentence, hypercube.sentence_search,
     hypercube.sequence, hypercube.text_state,
@@ -62,18 +62,24 @@ GRANT SELECT ON hypercube.upload, hypercube.allowed_source, hypercube.allowed_ta
 -- Those who look after all of it.
 REVOKE EXECUTE ON FUNCTION
     hypercube.set_limit, hypercube.unset_limit,
-    hypercube.refresh_consensus, hypercube.seed_atoms, hypercube.health, hypercube._environment_health,
-    hypercube._bytes_health, hypercube._matrix_health, hypercube._broken_postconditions, hypercube._document_is_whole
+    hypercube.refresh_consensus, hypercube.seed_atoms, hypercube.maintain, hypercube._environment_health,
+    hypercube._server_health, hypercube._vectors_health, hypercube._orphans_health, hypercube._broken_postconditions, hypercube._fingerprints
     FROM hypercube_reader;
 GRANT EXECUTE ON FUNCTION
     hypercube.set_limit, hypercube.unset_limit,
-    hypercube.refresh_consensus, hypercube.seed_atoms, hypercube.health, hypercube._environment_health,
-    hypercube._bytes_health, hypercube._matrix_health, hypercube._broken_postconditions, hypercube._document_is_whole
+    hypercube.refresh_consensus, hypercube.seed_atoms, hypercube.maintain, hypercube._environment_health,
+    hypercube._server_health, hypercube._vectors_health, hypercube._orphans_health, hypercube._broken_postconditions, hypercube._fingerprints
     TO hypercube_admin;
 GRANT SELECT ON
     hypercube.chunk, hypercube.tensor_chunk, hypercube.sentence_token, hypercube.sentence_vector, hypercube.upload_part,
     hypercube.relation_consensus
     TO hypercube_admin;
+
+
+-- Those who watch the server.  What the parts of it granted stands.
+REVOKE EXECUTE ON FUNCTION hypercube.metrics, hypercube.metrics_text FROM hypercube_reader;
+REVOKE EXECUTE ON FUNCTION hypercube.record_backup FROM hypercube_reader;
+GRANT EXECUTE ON FUNCTION hypercube.record_backup TO hypercube_admin;
 
 
 -- Those who watch over the others, and what is for no caller.  What the parts of the audit granted stands.

@@ -122,6 +122,12 @@ class ThrowawayServer(Postgresql):
         self._configure(settings)
         self.start()
 
+    def start_again(self):
+        """Start a server that ended by itself or was killed; what was logged before is kept."""
+        self.child_process = None
+        self._earlier_log = self.log
+        self.start()
+
     # What follows is called by the life cycle of testing.common.database.
 
     def initialize(self):

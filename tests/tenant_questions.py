@@ -27,6 +27,11 @@ def catalogue(db):
     return {name for (name,) in db.execute(_FUNCTIONS)}, {name for (name,) in db.execute(_VIEWS)}
 
 
+def writers(db):
+    """Return the names of those of the functions that are VOLATILE."""
+    return {name for (name,) in db.execute(_FUNCTIONS + " AND p.provolatile = 'v'")}
+
+
 class First(random.Random):
     """Draws the first of everything, and so what is seen, and is there."""
 
@@ -173,6 +178,14 @@ _INDEX = bytes.fromhex("00112233445566778899aabbccddeeff")
 
 QUESTIONS = {
     "token_id(text)": _of("token_id(%s, %s)", Ask.word, Ask.model),
+    "health()": _after(_of("health()"), _of("health(true)")),
+    "explain_question(text)": _after(
+        _of("explain_question('semantic_neighbors', %s, k => %s, model => %s)", Ask.word, Ask.k, Ask.model),
+        _of("explain_question('consensus_neighbors', %s)", Ask.word),
+        _of("explain_question('similarity', words => ARRAY[%s, %s])", Ask.word, Ask.word),
+        _of("explain_question('spatial_neighbors', %s, model => %s)", Ask.word, Ask.model),
+        _of("explain_question('ask', %s, model => %s, scope => %s)", Ask.text, Ask.model, Ask.scope),
+    ),
     "model_report()": _of("model_report(%s)", Ask.model),
     "semantic_neighbors(text)": _ranked("semantic_neighbors", [Ask.word], *_MORE),
     "semantic_neighbors(bytea)": _ranked("semantic_neighbors", [Ask.composition], *_MORE),
@@ -249,14 +262,16 @@ PRIVATE = {
     "_stored_neighbors": _of("_stored_neighbors(%s, 'any', %s, 5)", Ask.model_id, Ask.few),
     "_map_neighbors": _of("_map_neighbors(%s, 'any', %s, 5)", Ask.model_id, Ask.few),
     "_matching": _of("_matching(%s, 9, %s, true)", Ask.text, Ask.scope),
+    "_model_health": _of("_model_health(%s, 'rows')", Ask.named_model),
+    "_documents_health": _of("_documents_health()"),
     "_search_if_possible": _of("_search_if_possible(%s, 9, %s)", Ask.text, Ask.model),
 }
 
-# Nobody who asks here may do it, whatever there is: the answer is the refusal.  The consensus, health(),
+# Nobody who asks here may do it, whatever there is: the answer is the refusal.  The consensus, maintenance,
 # limits and the atoms are for admins, the audit is for auditors, folders are for who may read files anyway,
 # and vector indexes need another extension.
 REFUSED = {
-    "health()": _of("health()"),
+    "maintain()": _of("maintain()"),
     "seed_atoms()": _of("seed_atoms()"),
     "refresh_consensus()": _of("refresh_consensus()"),
     "relation_consensus": _of("relation_consensus"),
@@ -268,6 +283,11 @@ REFUSED = {
     "measure_recall(text)": _of("measure_recall(%s)", Ask.own_model),
     "set_limit(name, text, bigint)": _of("set_limit(%s, 'k', 3)", Ask.role),
     "unset_limit(name, text)": _of("unset_limit(%s, 'k')", Ask.role),
+    "metrics()": _of("metrics()"),
+    "metrics_text()": _of("metrics_text()"),
+    "record_backup(text, text, timestamp with time zone, timestamp with time zone, bigint)": _of(
+        "record_backup('a', 'full', 'yesterday', 'today', 1)"
+    ),
     "audit_log": _of("audit_log"),
     "audit_collect()": _of("audit_collect()"),
     "audit_verify()": _of("audit_verify()"),

@@ -47,7 +47,8 @@ DOCUMENTS = {
     "of another model": ("other", (2, 3, 7), {"language": "simple"}),
     "without bytes": ("bare", (0, 7), {}),
 }
-AUDIT = ("audit_collection", "audit_entry", "audit_segment", "audit_tip")
+# What is for others than tenants: of the backups that an admin sees there are none here.
+AUDIT = ("audit_collection", "audit_entry", "audit_segment", "audit_tip", "backup_record")
 EVERYBODYS = ("atom_map", "relation_kind")
 KEPT = (SENTENCES[0], "waab", "Waab kept waac. Kept waaz.", "kept")
 # Of the few that nobody reaches here, but for the rows of an answer.
@@ -321,7 +322,8 @@ def seen(rows, role, memberships):
     models = {row["id"]: row for row in found["model"]}
     documents = {row["id"]: row for row in found["document"]}
     for table in (
-        "model_file", "tensor", "token", "relation", "projection", "projection_metadata", "index_recall",
+        "model_file", "tensor", "token", "relation", "projection", "projection_metadata", "expectation",
+        "index_recall",
     ):  # fmt: skip
         found[table] = those(table, lambda row: row["model_id"] in models)
     found["text_state"] = those(

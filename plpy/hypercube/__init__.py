@@ -6,7 +6,7 @@ PL/Python SQL function; imports point downward only (doc/design.md).
 
 import os
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 # One BLAS thread a session: results then do not depend on the number of cores,
 # and many sessions do not fight for them.  The rooms that may use every core

@@ -4,15 +4,26 @@ They are the only names that SQL calls.  What they need is imported inside, so
 that a cheap question does not pay for the packages of an expensive one.
 """
 
-from hypercube.boundary import entry, read_as_owner, run_waiting
-from hypercube.doors import door
+from functools import partial
+
+from hypercube.boundary import read_as_owner, require_same_version, run_waiting
+from hypercube.calls import entry
+from hypercube.doors import door, reading_door
+from hypercube.doors import require_writable as _require_writable
 from hypercube.limits import charge, question
 
 
-@entry
+# What health() calls is of any version: it has to tell where package and extension do not belong together.
+@partial(entry, of_any_version=True)
 def do_waiting():
     """Do what Python code of this package asked to be done with more rights."""
     run_waiting()
+
+
+@entry
+def require_writable():
+    """Refuse where nothing can be written, for a function that is not Python."""
+    _require_writable()
 
 
 @door
@@ -95,7 +106,7 @@ def upload_cancel(name):
     return uploads.cancel(name)
 
 
-@door
+@reading_door
 def verify_model(model):
     """Recompute every digest of a model."""
     from hypercube import archive
@@ -104,7 +115,7 @@ def verify_model(model):
     return archive.verify_model(model)
 
 
-@door
+@reading_door
 def export_model(model, directory):
     """Write the files of a model as they were."""
     from hypercube import archive
@@ -126,6 +137,14 @@ def drop_model(model):
     from hypercube import models
 
     return [models.drop_model(model)]
+
+
+@door
+def refresh_consensus():
+    """Compute anew what several models agree on."""
+    from hypercube import models
+
+    return models.refresh_consensus()
 
 
 def _ask(*filters):
@@ -353,25 +372,14 @@ def map_svg(model, highlight, axes, neighbors, zoom, width, height):
     return pictures.map_svg(model, highlight, axes, neighbors, zoom, width, height)
 
 
-@entry
-def environment_health():
-    """Check the Python side of the server."""
-    from hypercube import health
+def __getattr__(name):
+    """Return what an extension of another version calls, and this package does not have: a refusal."""
+    if name.startswith("_"):
+        raise AttributeError(name)
 
-    return health.environment()
+    def missing(*args):
+        require_same_version()
+        raise AttributeError(name)
 
-
-@entry
-def bytes_health():
-    """Recompute digests of stored bytes, a sample of each model."""
-    from hypercube import health
-
-    return health.stored_bytes()
-
-
-@entry
-def matrix_health():
-    """Compare the matrix files with the stored bytes, a sample of each."""
-    from hypercube import health
-
-    return health.matrices()
+    missing.__name__ = name
+    return entry(missing)

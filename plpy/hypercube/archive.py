@@ -1,7 +1,8 @@
 """What was ingested, read back: every digest recomputed, every file written again."""
 
-from hypercube import audit, boundary, catalog, chunks, doors, rights, sources, targets, weights
+from hypercube import audit, catalog, chunks, doors, rights, sources, targets, weights
 from hypercube.errors import CorruptFile, StepMissing
+from hypercube.progress import Progress
 
 _BATCH = 16
 # Of what is damaged, so many are named in the audit.
@@ -34,7 +35,7 @@ def verify_model(name):
     """
     model = catalog.find_model(name)
     tensors = catalog.tensors(model["id"])
-    progress = boundary.Progress("verify", model["name"], {"bytes": 1.0})
+    progress = Progress("verify", model["name"], {"bytes": 1.0})
     report = progress.stage("bytes")
     total, done = sum(tensor["bytes"] for tensor in tensors) or 1, 0
     found, known = [], {}
@@ -89,7 +90,7 @@ def export_model(name, directory):
             hint="Ingest it again with store => 'all'.",
         )
     files = {path: content for path, (content, _) in catalog.files(model["id"]).items()}
-    progress = boundary.Progress("export", model["name"], {"files": 1.0})
+    progress = Progress("export", model["name"], {"files": 1.0})
     report = progress.stage("files")
     total, done = sum(tensor["bytes"] for tensor in tensors) or 1, 0
     with targets.Folder(directory, catalog.allowed_targets()) as folder:

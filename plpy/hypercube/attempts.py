@@ -29,8 +29,9 @@ _NO_DIGEST = bytes(32)
 class Taken(NamedTuple):
     """What was read: `lines` as dicts, from which file, up to where, and how much there is.
 
-    `generation` is the id of the first line since the file was emptied last, `end` the offset behind
-    the lines, `undescribed` how many attempts found no room since the file was made.
+    `generation` is the id of the first line since the file was emptied last, and the digest of the last
+    that was read: on a standby a copy of the file went on with other lines.  `end` is the offset behind the
+    lines, `undescribed` how many attempts found no room since the file was made.
     """
 
     lines: list
@@ -61,9 +62,12 @@ def append(parent, name, attempt, *, limit=FILE_LIMIT):
         size = os.fstat(lines).st_size
         with _open(inside, name + ".state", os.O_RDWR | os.O_CREAT) as state:
             count, last = _state(state)
-            before = blake3(_last_line(lines, size)).digest() if size else last
+            tail = _last_line(lines, size) if size else b""
+            # A machine that stopped may have cut off the last line: what follows is another one.
+            mended = b"\n" if tail and not tail.endswith(b"\n") else b""
+            before = blake3(tail + mended).digest() if tail else last
             told = {"id": str(uuid.uuid4()), **attempt, "before": before.hex()}
-            line = json.dumps(told, ensure_ascii=False).encode(errors="backslashreplace") + b"\n"
+            line = mended + json.dumps(told, ensure_ascii=False).encode(errors="backslashreplace") + b"\n"
             if size + len(line) > limit or len(line) > LINE_LIMIT:
                 os.pwrite(state, (count + 1).to_bytes(8, "big") + last, 0)
             elif os.write(lines, line) != len(line):
@@ -85,7 +89,7 @@ def read(parent, name, generation, offset, most):
         content = os.pread(lines, size, 0)
     rows = content.splitlines(keepends=True)
     found = (_parsed(rows[0]) or {}).get("id") if rows else None
-    start = offset if found == generation and offset <= size else 0
+    start = offset if offset <= size and generation == _generation(found, content[:offset]) else 0
     taken, end, place = [], start, 0
     for row in rows:
         line = _parsed(row)
@@ -98,7 +102,8 @@ def read(parent, name, generation, offset, most):
             end = place + len(row)
         before = blake3(row).digest()
         place += len(row)
-    return Taken(taken, found, end, size, undescribed)
+    generation = _generation(found, content[:end]) if rows else None
+    return Taken(taken, generation, end, size, undescribed)
 
 
 def empty(parent, name, generation, size):
@@ -108,7 +113,7 @@ def empty(parent, name, generation, size):
         if os.fstat(lines).st_size != size:
             return False
         first = _parsed(os.pread(lines, LINE_LIMIT, 0).split(b"\n", 1)[0]) or {}
-        if first.get("id") != generation:
+        if str(first.get("id")) != (generation or "").partition(" ")[0]:
             return False
         with _open(inside, name + ".state", os.O_RDWR | os.O_CREAT) as state:
             count, _ = _state(state)
@@ -126,9 +131,17 @@ def _parsed(line):
     return found if isinstance(found, dict) else None
 
 
+def _generation(first, content):
+    """Return what tells a file that begins with the line of an id and goes on like this from all others."""
+    return f"{first} {blake3(_end_of(content)).hexdigest()}"
+
+
 def _last_line(descriptor, size):
-    tail = os.pread(descriptor, LINE_LIMIT + 1, max(0, size - LINE_LIMIT - 1))
-    return tail[tail.rfind(b"\n", 0, -1) + 1 :]
+    return _end_of(os.pread(descriptor, LINE_LIMIT + 1, max(0, size - LINE_LIMIT - 1)))
+
+
+def _end_of(content):
+    return content[content.rfind(b"\n", 0, -1) + 1 :]
 
 
 def _state(descriptor):

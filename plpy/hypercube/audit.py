@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 
 from blake3 import blake3
 
-from hypercube import attempts, boundary, chain, entries
+from hypercube import attempts, boundary, call_ids, chain, entries
 from hypercube.errors import InvalidArgument, Locked, NotAllowed, StepMissing, UnknownSegment
 
 _COLLECTED = 1_000
@@ -74,13 +74,19 @@ def _here(role):
     session, statement = entries.session(), entries.statement()
     told = {
         field: session[field]
-        for field in ("session_role", "client_addr", "client_port", "pid", "application")
+        for field in ("session_role", "client_addr", "client_port", "pid", "application", "call")
     }
     if statement["content"] is not None:
         told["statement"] = statement["beginning"]
         told["statement_length"] = statement["length"]
         told["statement_digest"] = blake3(statement["content"]).hexdigest()
     return {**_EMPTY, **told, "role": role, "by_hand": "false", "outcome": "done"}
+
+
+def chain_number():
+    """Return the number of the chain of this database."""
+    name = entries.names()
+    return chain.number(name["system"], name["database"], name["relation"])
 
 
 def _append(contents):
@@ -184,6 +190,7 @@ def _attempt(line):
         "outcome": "begun" if line.get("outcome") == "begun" else "refused",
         "client_port": numbers[2] if line.get("client_port") else None,
         "objects": spelled([str(line.get("function"))]), "attempt": found,
+        "call": call_ids.given(line.get("call")),
     }  # fmt: skip
 
 

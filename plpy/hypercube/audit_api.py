@@ -3,8 +3,9 @@
 As in ``api``, what they need is imported inside.
 """
 
-from hypercube.boundary import acts_as_owner, entry
-from hypercube.doors import door
+from hypercube.boundary import acts_as_owner
+from hypercube.calls import entry
+from hypercube.doors import door, reading_door
 
 
 @entry
@@ -48,7 +49,7 @@ def audit_collect():
     return audit.collect()
 
 
-@door
+@reading_door
 def audit_verify(checkpoint):
     """Follow the chain of the audit."""
     from hypercube import audit

@@ -1,7 +1,7 @@
 """The only module that talks to the server it runs in.
 
 Owns the way in (a refusal becomes a PostgreSQL error), statements with bound
-arguments, notices, the poll that makes long work cancellable, and progress.
+arguments, notices, and the poll that makes long work cancellable.
 """
 
 import ctypes
@@ -12,10 +12,20 @@ import time
 import plpy
 from plpy import spiexceptions
 
-from hypercube.errors import ClientGone, HypercubeError, InvalidArgument, NotAllowed
+from hypercube import __version__, lifeline
+from hypercube.errors import (
+    ClientGone,
+    HypercubeError,
+    InvalidArgument,
+    NotAllowed,
+    OtherVersion,
+    reported_as,
+)
 
 _POLL_SECONDS = 0.1
-_REPORT_SECONDS = 1.0
+# What a statement failed with.
+StatementError = plpy.SPIError
+Canceled = spiexceptions.QueryCanceled
 
 
 class _Refusal(plpy.Error):
@@ -33,7 +43,18 @@ _Refusal.__name__ = "hypercube"
 _Refusal.__module__ = "builtins"
 
 
-def entry(function):
+def require_same_version():
+    """Refuse where package and extension have different versions."""
+    found = rows("SELECT extversion AS version FROM pg_extension WHERE extname = 'hypercube'")[0]["version"]
+    if found != __version__:
+        raise OtherVersion(found, __version__)
+
+
+# Asked until they agree, not again: what only reads pays for it once in a session.
+_match = functools.cache(require_same_version)
+
+
+def entry(function, *, of_any_version=False):
     """Let a refusal leave Python as a PostgreSQL error with its own SQLSTATE.
 
     Those of the lookup that is shared with SQL (an unknown model) are refusals
@@ -43,12 +64,14 @@ def entry(function):
     @functools.wraps(function)
     def reporting(*args, **kwargs):
         try:
+            if not of_any_version:
+                _match()
             return function(*args, **kwargs)
         except SessionEnding:
             plpy.execute("SELECT 1")
             raise
-        except HypercubeError as refusal:
-            reported = _Refusal(str(refusal), refusal.sqlstate, refusal.detail, refusal.hint)
+        except (HypercubeError, MemoryError) as refusal:
+            reported = _Refusal(*reported_as(refusal))
         except spiexceptions.UndefinedObject as refusal:
             reported = _Refusal(str(refusal), refusal.sqlstate, *refusal.spidata[1:3])
         # Outside the handlers, so that the report carries no chained traceback.
@@ -109,10 +132,24 @@ def warning(message):
     plpy.warning(message)
 
 
+def log(message):
+    """Tell the log of the server something."""
+    plpy.log(message)
+
+
+def name_session(text):
+    """Set application_name, which every other session sees, to the end of the transaction; 63 bytes of it."""
+    rows("SELECT set_config('application_name', $1, true)", types=("text",), args=(text,))
+
+
+def text_setting(name):
+    """Return a setting of the session as text, None where there is none."""
+    return rows("SELECT current_setting($1, true) AS value", types=("text",), args=(name,))[0]["value"]
+
+
 def setting(name, default):
     """Return a setting of the session that is a count."""
-    found = rows("SELECT current_setting($1, true) AS value", types=("text",), args=(name,))
-    return count(name, found[0]["value"], default)
+    return count(name, text_setting(name), default)
 
 
 def count(name, text, default):
@@ -131,12 +168,16 @@ def data_directory():
     return ctypes.c_char_p.in_dll(ctypes.CDLL(None), "DataDir").value.decode()
 
 
+def database_number():
+    """Return the object id of the database, without a statement."""
+    return _server_variable(ctypes.c_uint, "MyDatabaseId").value
+
+
 _SECURITY_RESTRICTED_OPERATION = 2
 
 _acting = []
 _waiting = []
 _gathered = {}
-_names_before = []
 
 
 def caller():
@@ -277,6 +318,7 @@ class _Poll:
             if (flag := _server_variable(ctypes.c_int, name)) is not None
         ]
         self._asked = time.monotonic()
+        self._postmaster = lifeline.parent(_server_variable(ctypes.c_int, "PostmasterPid"))
         self._client = None
         port = _server_variable(ctypes.c_void_p, "MyProcPort")
         if port is not None and port.value:
@@ -291,17 +333,13 @@ class _Poll:
         if not interrupted and now - self._asked < _POLL_SECONDS:
             return
         self._asked = now
+        lifeline.end_without(self._postmaster)
         if any(flag.value for flag in self._ending):
             raise SessionEnding
         if self._client is not None and self._client.poll(0):
             raise ClientGone
         if interrupted or self._pending is None:
             plpy.execute("SELECT 1")
-
-    @property
-    def immediate(self):
-        """Whether the server's own flag is read, not a statement every 0.1 s."""
-        return self._pending is not None
 
 
 @functools.lru_cache(maxsize=1)
@@ -315,83 +353,5 @@ def tick(fraction=0.0):
 
 
 def cancel_is_immediate():
-    """Return whether cancel is seen through the server's own flag."""
-    return _poll().immediate
-
-
-def application():
-    """Return application_name, as it was before the progress of an operation took its place."""
-    found = rows("SELECT current_setting('application_name') AS name")[0]["name"]
-    return _names_before[-1] if _names_before and found.startswith("hypercube ") else found
-
-
-class Progress:
-    """Shows how far an operation is: NOTICE lines for the own client, and
-    application_name for other sessions (the view hypercube.progress reads it).
-
-    Parameters
-    ----------
-    operation, subject : str
-        For example "ingest" and the name of the model.
-    costs : dict of str to float
-        The expected seconds of each stage, in order; only their ratios matter.
-    """
-
-    def __init__(self, operation, subject, costs):
-        self._operation = operation
-        self._subject = subject
-        self._costs = costs
-        self._total = sum(costs.values()) or 1.0
-        self._began = time.monotonic()
-        self._shown = float("-inf")
-        self._stage = None
-        self._stage_began = self._began
-        self.seconds = {}
-        self._application = application()
-        _names_before[:] = [self._application]
-
-    def stage(self, name):
-        """Begin a stage and return its callback ``step(fraction)``."""
-        self._end_stage()
-        self._stage = name
-        before = 0.0
-        for stage, cost in self._costs.items():
-            if stage == name:
-                break
-            before += cost
-        self._show(before / self._total)
-
-        def step(fraction):
-            tick()
-            if time.monotonic() - self._shown >= _REPORT_SECONDS:
-                self._show((before + min(max(fraction, 0.0), 1.0) * self._costs[name]) / self._total)
-
-        return step
-
-    def end(self):
-        """Say that everything is done, and give back application_name."""
-        self._end_stage()
-        self._stage = "done"
-        self._show(1.0)
-        self._name_session(self._application)
-
-    def _end_stage(self):
-        now = time.monotonic()
-        if self._stage is not None:
-            self.seconds[self._stage] = round(now - self._stage_began, 3)
-        self._stage_began = now
-
-    def _show(self, share):
-        self._shown = time.monotonic()
-        elapsed = self._shown - self._began
-        remaining = elapsed * (1 - share) / share if share > 0.02 else sum(self._costs.values())
-        percent = int(100 * share)
-        filled = int(24 * share)
-        bar = "#" * filled + "." * (24 - filled)
-        left = f"about {remaining:.0f} s left" if share < 1 else f"in {elapsed:.1f} s"
-        notice(f"{self._subject}  [{bar}] {percent:3d} %  {self._stage}, {left}")
-        # Everybody on the server sees it, so it does not say on what.
-        self._name_session(f"hypercube {self._operation} {percent}% {remaining:.0f}s {self._stage}")
-
-    def _name_session(self, text):
-        rows("SELECT set_config('application_name', $1, false)", types=("text",), args=(text,))
+    """Return whether cancel is seen through the server's own flag, not by a statement every 0.1 s."""
+    return _poll()._pending is not None

@@ -159,6 +159,7 @@ def drop_model(model_id):
     )
     for table in (
         "DELETE FROM hypercube.projection_metadata WHERE model_id = $1",
+        "DELETE FROM hypercube.expectation WHERE model_id = $1",
         "DELETE FROM hypercube.model_file WHERE model_id = $1",
         "DELETE FROM hypercube.model WHERE id = $1",
     ):
@@ -182,3 +183,17 @@ def drop_tensor_bytes(tensor_digest):
         types=("bytea[]",),
         args=([row["chunk_digest"] for row in pieces],),
     )
+
+
+def refresh_consensus():
+    """Fill relation_consensus from the models that there are; return its rows."""
+    filled = boundary.rows(
+        "SELECT c.relispopulated AS it FROM pg_class AS c"
+        " WHERE c.oid = 'hypercube.relation_consensus'::regclass"
+    )[0]["it"]
+    if filled:
+        # Readers go on with the rows of before.
+        boundary.rows("REFRESH MATERIALIZED VIEW CONCURRENTLY hypercube.relation_consensus")
+    else:
+        boundary.rows("REFRESH MATERIALIZED VIEW hypercube.relation_consensus")
+    return boundary.rows("SELECT count(*) AS n FROM hypercube.relation_consensus")[0]["n"]

@@ -306,7 +306,8 @@ def sample_chunks(model_id, count):
         "  SELECT piece.chunk_digest AS digest,"
         "   row_number() OVER (ORDER BY piece.chunk_digest) - 1 AS place, count(*) OVER () AS total"
         "  FROM hypercube.tensor AS t"
-        "  JOIN hypercube.tensor_chunk AS piece ON piece.tensor_digest = t.digest WHERE t.model_id = $1"
+        "  JOIN hypercube.tensor_chunk AS piece ON piece.tensor_digest = t.digest"
+        "  WHERE t.model_id = $1 AND t.stored"
         " ) AS s LEFT JOIN hypercube.chunk AS c ON c.digest = s.digest"
         " WHERE s.place % greatest(1, s.total / $2) = 0 ORDER BY s.place",
         types=("int", "int"),

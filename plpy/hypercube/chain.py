@@ -15,19 +15,20 @@ from typing import NamedTuple
 
 from blake3 import blake3
 
-# Every column of an entry but its digest, in the order in which they are hashed.
+# Every column of an entry but its digest, in the order in which they are hashed.  Entries of before there
+# were ids of calls have none, and are hashed without.
 FIELDS = (
     "chain", "id", "at", "transaction", "session_role", "role", "client_addr", "client_port", "pid",
     "application", "operation", "kind", "objects", "rows", "by_hand", "old", "new", "detail", "statement",
     "statement_length", "statement_digest", "outcome", "sqlstate", "message", "attempt", "covers",
-    "covered_chains", "covered_digests",
+    "covered_chains", "covered_digests", "call",
 )  # fmt: skip
 
 INSTALLED, CHECKED, SEALED, DROPPED = "install", "checkpoint", "seal", "drop segment"
 # What stays of a segment that is dropped.
 KEPT = (INSTALLED, CHECKED, SEALED, DROPPED)
 DIGEST_BYTES = 32
-_HEADER = b"hypercube audit entry 1\n"
+_HEADER, _HEADER_WITHOUT_CALL = b"hypercube audit entry 2\n", b"hypercube audit entry 1\n"
 _PROBLEMS = 1_000
 
 
@@ -40,8 +41,9 @@ def digest(entry):
         FIELDS as text; bytes in hexadecimal.  Each is written as the number of its bytes in UTF-8, a
         colon, the bytes and a newline; None as a minus sign and a newline.
     """
-    parts = [_HEADER]
-    for field in FIELDS:
+    old = entry["call"] is None
+    parts = [_HEADER_WITHOUT_CALL if old else _HEADER]
+    for field in FIELDS[:-1] if old else FIELDS:
         value = entry[field]
         if value is None:
             parts.append(b"-\n")

@@ -30,6 +30,7 @@ _HEADS = {
     "upload": _Head(("name", "path"), (), ("touched_at",)),
     "kept_composition": _Head(("composition_id", "owner")),
     "role_limit": _Head(("role", "what")),
+    "backup_record": _Head(("kind", "label")),
 }
 # The keys that a digest is taken over; none where the rows are too large to be copied.
 _BULK = {
@@ -46,6 +47,7 @@ _BULK = {
     "relation": ("model_id", "kind", "layer", "head", "source", "target"),
     "projection": ("model_id", "token_id"),
     "projection_metadata": ("model_id", "tensor_name"),
+    "expectation": ("model_id", "kind", "ordinal"),
     "upload_part": (),
     "sentence": ("document_id", "ordinal"),
     "sentence_search": ("composition_id", "language"),

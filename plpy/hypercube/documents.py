@@ -23,18 +23,15 @@ from hypercube import (
     sequences,
     texts,
 )
-from hypercube.errors import (
-    InvalidArgument,
-    NameTaken,
-    TooMany,
-    UnknownDocument,
-)
+from hypercube.errors import InvalidArgument, NameTaken, TooMany, UnknownDocument
+from hypercube.progress import Progress
 from hypercube.substrate import as_text
 
 _NAME_LIMIT = 200
 _METADATA_LIMIT = 1 << 20
 _DOCUMENTS_LIMIT = 10_000
 _SENTENCES_A_STATEMENT = 2_000
+_CHARACTERS_A_STATEMENT = 500_000
 # What a small sentence encoder manages on one core; only for the first guess of the time left.
 _EMBEDDED_A_SECOND = 150
 # So many characters are worth lines about progress.
@@ -105,16 +102,9 @@ def _write(batch, found, sentences, chosen, old, vectors, steps):
     graph.store(found, step)
     gone = _take_out(old)
     owners = {document["name"]: document["owner"] for document in old}
-    holds = compositions.below(found, [text.root for text in batch.made])
-    places = []
-    for name, content, text, told, held in zip(
-        batch.names, batch.contents, batch.made, batch.metadata, holds, strict=True
-    ):
-        step(0.9)
-        owner = owners.get(name, batch.role)
-        document_id = _store(name, content, text, told, batch.language, chosen, owner)
-        graph.hold(holders.create_holder(document_id=document_id), held)
-        places.append((document_id, text.sentences))
+    ids = _store(batch, owners, chosen, step)
+    graph.hold(holders.create_holders(ids), compositions.below(found, [text.root for text in batch.made]))
+    places = [(one, text.sentences) for one, text in zip(ids, batch.made, strict=True)]
     for some in graph.in_parts(list(sentences)):
         step(0.95)
         texts.store_searchable(some, batch.language)
@@ -140,7 +130,7 @@ class _Steps:
         if sum(map(len, contents)) > _LONG:
             subject = names[0] if len(names) == 1 else f"{len(names)} documents"
             costs = {"compose": 1.0, "store": 4.0, "tokens": 3.0, "vectors": 60.0 if vectors else 0.0}
-            self._progress = boundary.Progress("ingest", subject, costs)
+            self._progress = Progress("ingest", subject, costs)
 
     def __call__(self, stage):
         return boundary.tick if self._progress is None else self._progress.stage(stage)
@@ -241,29 +231,39 @@ def _stored(ids):
     return {one for some in graph.in_parts(ids) for one in texts.in_documents(some)}
 
 
-def _store(name, content, text, metadata, language, model, owner):
-    """Insert the rows of a document; return its id."""
-    encoded = content.encode()
-    document_id = texts.store_document(
-        {
-            "name": name,
-            "composition_id": text.root,
-            "digest": blake3(encoded).digest(),
-            "bytes": len(encoded),
-            "characters": len(content),
-            "sentences": len(text.sentences),
-            "language": language,
-            "model_id": None if model is None else model["id"],
-            "metadata": metadata,
-            "owner": owner,
-        },
-        content.replace("\0", " "),
-    )
-    for first in range(0, len(text.sentences), _SENTENCES_A_STATEMENT):
-        boundary.tick()
-        part = slice(first, first + _SENTENCES_A_STATEMENT)
-        texts.store_sentences(document_id, first + 1, text.sentences[part], text.starts[part])
-    return document_id
+def _store(batch, owners, model, step):
+    """Insert the rows of documents, many with one statement; return their ids."""
+    ids, some, size = [], [], 0
+    told = zip(batch.names, batch.contents, batch.made, batch.metadata, strict=True)
+    for name, content, text, metadata in told:
+        encoded = content.encode()
+        some.append(
+            {
+                "name": name,
+                "composition_id": text.root,
+                "digest": blake3(encoded).digest(),
+                "bytes": len(encoded),
+                "characters": len(content),
+                "sentences": len(text.sentences),
+                "metadata": metadata,
+                "owner": owners.get(name, batch.role),
+                "content": content.replace("\0", " "),
+            }
+        )
+        size += len(content)
+        if size > _CHARACTERS_A_STATEMENT or len(ids) + len(some) == len(batch.names):
+            step(0.9)
+            ids += texts.store_documents(some, batch.language, None if model is None else model["id"])
+            some, size = [], 0
+    sentences = [
+        (one, ordinal, sentence, start)
+        for one, text in zip(ids, batch.made, strict=True)
+        for ordinal, (sentence, start) in enumerate(zip(text.sentences, text.starts, strict=True), 1)
+    ]
+    for part in graph.in_parts(sentences, _SENTENCES_A_STATEMENT):
+        step(0.9)
+        texts.store_sentences(*map(list, zip(*part, strict=True)))
+    return ids
 
 
 def _report(name, content, text, seen, lengths, seconds):
@@ -388,7 +388,7 @@ def embed_documents(name):
         sequences.documents_without_vectors(model["id"]),
         sequences.sentence_ids(model["id"])[1],
     )
-    progress = boundary.Progress("embed", model["name"], {"vectors": len(missing) / _EMBEDDED_A_SECOND})
+    progress = Progress("embed", model["name"], {"vectors": len(missing) / _EMBEDDED_A_SECOND})
     step = progress.stage("vectors")
     boundary.as_owner(lambda: reading.embed(model, documents, reading.texts_of(missing), step))
     progress.end()

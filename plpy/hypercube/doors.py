@@ -2,31 +2,63 @@
 
 import functools
 
-from hypercube import boundary
+from hypercube import boundary, calls
+from hypercube.errors import ReadOnly, reported_as
+from hypercube.progress import named_session
 
 # Arguments that name something; of the others only the type and the size are told.
 _NAMES = {
     "path", "source", "name", "model", "documents", "directory", "upload_id", "ordinal", "role",
     "what", "value", "number", "older_than", "of_chain", "neighbors", "store", "tokenizer", "language",
-    "replace", "vectors", "composition", "m", "ef_construction", "window_size", "minimum_count", "names",
+    "replace", "vectors", "label", "kind", "composition", "m", "ef_construction", "window_size",
+    "minimum_count", "names",
 }  # fmt: skip
 _SHOWN = 100
 _MESSAGE = 500
-# What PL/Python reports an exception with that has no code of its own.
-_EXTERNAL = "38000"
 
 _calls = []
 
 
 def door(function):
-    """Be a way in like boundary.entry, for a function that writes: keep what it was refused."""
-    names = function.__code__.co_varnames[: function.__code__.co_argcount]
+    """Be a way in like calls.entry, for a function that writes: keep what it was refused.
+
+    Where nothing can be written it is refused before it computes anything.
+    """
 
     @functools.wraps(function)
-    def keeping(*args, **kwargs):
-        _calls.append(function.__name__)
+    def writing(*args, **kwargs):
+        require_writable()
+        return function(*args, **kwargs)
+
+    return _keeping(function, writing)
+
+
+def reading_door(function):
+    """The same for a function that answers also where the audit of it cannot be written."""
+    return _keeping(function, function)
+
+
+def require_writable():
+    """Refuse on a standby, in a transaction that only reads, and after an update that this session missed.
+
+    Raises
+    ------
+    ReadOnly, OtherVersion
+    """
+    boundary.require_same_version()
+    found = boundary.rows(
+        "SELECT current_setting('transaction_read_only') AS refused, pg_is_in_recovery() AS standby"
+    )[0]
+    if found["refused"] == "on":
+        raise ReadOnly(standby=found["standby"])
+
+
+def _keeping(function, work):
+    names = function.__code__.co_varnames[: function.__code__.co_argcount]
+
+    def run(args, kwargs):
         try:
-            return function(*args, **kwargs)
+            return work(*args, **kwargs)
         except boundary.SessionEnding:
             raise
         except BaseException as problem:
@@ -34,10 +66,17 @@ def door(function):
             if len(_calls) == 1:
                 _keep(function.__name__, dict(zip(names, args, strict=False)) | kwargs, problem)
             raise
+
+    @functools.wraps(function)
+    def keeping(*args, **kwargs):
+        _calls.append(function.__name__)
+        try:
+            with named_session(function.__name__):
+                return run(args, kwargs)
         finally:
             _calls.pop()
 
-    return boundary.entry(keeping)
+    return calls.entry(keeping)
 
 
 def announce(function, arguments):
@@ -47,7 +86,10 @@ def announce(function, arguments):
 
 def _keep(function, arguments, problem):
     shown = {name: _shown(name, value) for name, value in arguments.items() if value is not None}
-    sqlstate = getattr(problem, "sqlstate", None) or _EXTERNAL
+    if isinstance(problem, MemoryError):
+        sqlstate = reported_as(problem)[1]
+    else:
+        sqlstate = getattr(problem, "sqlstate", None) or calls.EXTERNAL
     _append(function, {"arguments": shown, "sqlstate": sqlstate, "message": str(problem)[:_MESSAGE]})
 
 
@@ -64,6 +106,7 @@ def _append(function, what):
         "client_addr": session["client_addr"],
         "client_port": session["client_port"],
         "application": session["application"],
+        "call": session["call"],
         "function": function,
         **what,
     }

@@ -6,7 +6,7 @@ from contextlib import suppress
 
 from blake3 import blake3
 
-from hypercube import boundary, catalog, lexicon, mapped, matrix, scales, weights
+from hypercube import boundary, calls, catalog, lexicon, mapped, matrix, scales, weights
 from hypercube.errors import CorruptFile, NotWritten, StepMissing
 
 _BATCH = 16
@@ -46,8 +46,10 @@ def keep_matrix(model, unit):
     """Write the unit vectors of a model that an ingest has computed, so that no question has to.
 
     If they cannot be written, the first question says why.  If the ingest is rolled back, the file is
-    left over and goes with the next sweep.
+    left over and goes with the next sweep: here is one, so that an ingest that is called again after a
+    crash leaves nothing of the one before.
     """
+    catalog.sweep_matrices()
     name, path = _locate(model)
     rows = max(1, _KEPT_BYTES // unit[:1].nbytes)
     blocks = (unit[start : start + rows] for start in range(0, len(unit), rows))
@@ -92,8 +94,20 @@ def _locate(model):
     return name, os.path.join(mapped.folder(), name)
 
 
+def path(model):
+    """Return the path of the matrix file of a model, whether it is there or not."""
+    return _locate(model)[1]
+
+
 def check_file(model):
-    """Return whether the matrix file of a model holds what its chunks say (a sample of rows), and a text."""
+    """Return whether the matrix file of a model holds what its chunks say (a sample of rows), and a text.
+
+    Raises
+    ------
+    CorruptFile
+    NotWritten
+        There was no file, and none can be made.
+    """
     import numpy as np
 
     from hypercube import neighbors
@@ -103,9 +117,13 @@ def check_file(model):
     problem = matrix.folder_problem(boundary.data_directory(), os.path.dirname(path))
     if problem is not None:
         return False, problem
+    if 4 * n * d > mapped.limit():
+        return True, "larger than hypercube.matrix_limit, not looked at"
+    # A file that is missing is made, as every exact question does: whether others have made it is not told.
     found = matrix.open_mapped(path, n, d)
     if found is None:
-        return True, "no file, or one of another size: the next exact question makes it"
+        _unit(model)
+        found = matrix.open_mapped(path, n, d)
     rows = sorted({place * (n - 1) // _SAMPLE for place in range(_SAMPLE + 1)})
     try:
         unit, _ = neighbors.unit_rows(read_rows(model, rows))
@@ -120,10 +138,11 @@ def check_file(model):
     return True, f"{n} x {d}, {len(rows)} rows computed again"
 
 
-def sweep():
+def sweep(step=boundary.tick):
     """Remove the files of models that are gone; return how many went.
 
-    None in a transaction whose snapshot may be too old to see every model.
+    None in a transaction whose snapshot may be too old to see every model.  ``step(fraction)`` is called
+    while another session makes a file.
     """
     if not catalog.has_latest_snapshots():
         return 0
@@ -132,8 +151,10 @@ def sweep():
     for model in catalog.models():
         beginnings += [vectors_name(model, b""), encoder_name(model, b"")]
     folder = mapped.folder()
-    matrix.sweep_databases(os.path.dirname(folder), set(catalog.database_numbers()))
-    return matrix.sweep(folder, wanted, tuple(beginnings), step=boundary.tick)
+    databases = set(catalog.database_numbers())
+    for parent in (os.path.dirname(folder), os.path.dirname(calls.folder())):
+        matrix.sweep_databases(parent, databases)
+    return matrix.sweep(folder, wanted, tuple(beginnings), step=step)
 
 
 def vectors_name(model, digest):

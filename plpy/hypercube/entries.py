@@ -6,7 +6,7 @@ took, in the trigger of that statement.
 
 import json
 
-from hypercube import boundary
+from hypercube import boundary, calls, progress
 
 # Characters of the statement that are kept.
 _STATEMENT = 1_000
@@ -21,7 +21,7 @@ def session():
         " (extract(epoch FROM clock_timestamp()) * 1000000)::bigint::text AS at,"
         " (SELECT oid::text FROM pg_database WHERE datname = current_database()) AS database"
     )[0]
-    return {**found, "application": boundary.application()}
+    return {**found, "application": progress.application(), "call": calls.call_id()}
 
 
 def can_write():
@@ -94,19 +94,19 @@ def store(entries, tip):
         " (chain, id, at, transaction, session_role, role, client_addr, client_port, pid, application,"
         "  operation, kind, objects, rows, by_hand, old, new, detail, statement, statement_length,"
         "  statement_digest, outcome, sqlstate, message, attempt, covers, covered_chains, covered_digests,"
-        "  digest)"
+        "  digest, call)"
         " SELECT e.chain, e.id, 'epoch'::timestamptz + e.at * interval '1 microsecond', e.transaction,"
         "  e.session_role, e.role, e.client_addr, e.client_port, e.pid, e.application, e.operation, e.kind,"
         "  e.objects::jsonb, e.rows, e.by_hand, e.old::jsonb, e.new::jsonb, e.detail::jsonb, e.statement,"
         "  e.statement_length, decode(e.statement_digest, 'hex'), e.outcome, e.sqlstate, e.message,"
         "  e.attempt, e.covers::bigint[], e.covered_chains::bigint[], decode(e.covered_digests, 'hex'),"
-        "  decode(e.digest, 'hex')"
+        "  decode(e.digest, 'hex'), e.call"
         " FROM jsonb_to_recordset($1) AS e (chain bigint, id bigint, at bigint, transaction bigint,"
         "  session_role text, role text, client_addr inet, client_port int, pid int, application text,"
         "  operation text, kind text, objects text, rows bigint, by_hand bool, old text, new text,"
         "  detail text, statement text, statement_length int, statement_digest text, outcome text,"
         "  sqlstate text, message text, attempt uuid, covers text, covered_chains text,"
-        "  covered_digests text, digest text))"
+        "  covered_digests text, digest text, call text))"
         " INSERT INTO hypercube.audit_tip (chain, id, digest) VALUES ($2, $3, $4)",
         types=("jsonb", "bigint", "bigint", "bytea"),
         args=(json.dumps(entries), *tip),
@@ -122,7 +122,7 @@ def read(chain, number, most):
         " detail::text, statement, statement_length::text,"
         " encode(statement_digest, 'hex') AS statement_digest, outcome, sqlstate, message, attempt::text,"
         " covers::text, covered_chains::text, encode(covered_digests, 'hex') AS covered_digests,"
-        " encode(digest, 'hex') AS digest"
+        " encode(digest, 'hex') AS digest, call"
         " FROM hypercube.audit_entry WHERE (audit_entry.chain, audit_entry.id) > ($1, $2)"
         " ORDER BY audit_entry.chain, audit_entry.id LIMIT $3",
         types=("bigint", "bigint", "int"),

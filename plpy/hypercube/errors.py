@@ -11,7 +11,7 @@
   + Unrepresentable             22021  character_not_in_repertoire
   + NameTaken                   42710  duplicate_object
   + FileExists                  58P02  duplicate_file
-  + NotWritten                  58030  io_error
+  + NotWritten                  58030  io_error; 53100 disk_full where there is no room
   + InvalidArgument             22023  invalid_parameter_value
   + SourceMissing               58P01  undefined_file
   + NotAllowed                  42501  insufficient_privilege
@@ -22,12 +22,18 @@
   + LimitReached                53400  configuration_limit_exceeded
   + Locked                      55P03  lock_not_available
   + StepMissing                 55000  object_not_in_prerequisite_state
+  + ReadOnly                    25006  read_only_sql_transaction
+  + OtherVersion                55000
   + NotConverged                58000
   + ClientGone                  08006  connection_failure
   + PostconditionFailed         XX000  internal_error
 """
 
+import errno
+import re
+
 _NAMED = 50
+_DISK_FULL = "53100"
 
 
 class HypercubeError(Exception):
@@ -147,11 +153,13 @@ class FileExists(HypercubeError):
 
 
 class NotWritten(HypercubeError):
-    """The server could not write a file."""
+    """The server could not write a file; where the disk is full, it says so as the server does (53100)."""
 
     sqlstate = "58030"
 
     def __init__(self, path, problem):
+        if problem.errno in (errno.ENOSPC, errno.EDQUOT):
+            self.sqlstate = _DISK_FULL
         super().__init__(
             f'file "{path}" could not be written ({problem.strerror})',
             hint="The folder has to be writable by the operating system user of the server, with room left.",
@@ -222,6 +230,18 @@ class LimitReached(HypercubeError):
     sqlstate = "53400"
 
 
+def reported_as(problem):
+    """Return message, SQLSTATE, detail and hint of a refusal, or of a MemoryError, which is the machine's."""
+    if isinstance(problem, MemoryError):
+        problem = TooMuchMemory(
+            "out of memory",
+            detail=str(problem) or None,
+            hint="The machine, or a limit of the server's processes, had no more for this session: ask or"
+            " store less at once, or try again when others have ended.",
+        )
+    return str(problem), problem.sqlstate, problem.detail, problem.hint
+
+
 def who_raises(role, what):
     """Return the hint for a role that is held to a limit."""
     quoted = role.replace("'", "''")
@@ -238,6 +258,39 @@ class StepMissing(HypercubeError):
     """Something has to be done first."""
 
     sqlstate = "55000"
+
+
+class ReadOnly(HypercubeError):
+    """Something would be written on a standby, or in a transaction that only reads."""
+
+    sqlstate = "25006"
+
+    def __init__(self, *, standby):
+        if standby:
+            what = "on a standby"
+            hint = "Connect to the primary: of several hosts, target_session_attrs=read-write chooses it."
+        else:
+            what = "in a read-only transaction"
+            hint = (
+                "Use BEGIN READ WRITE; SHOW default_transaction_read_only tells whether"
+                " transactions of this session begin read-only."
+            )
+        super().__init__(f"nothing can be written {what}", hint=hint)
+
+
+class OtherVersion(HypercubeError):
+    """The Python package that this session has loaded is not that of the extension in this database."""
+
+    sqlstate = "55000"
+
+    def __init__(self, extension, package):
+        older, newer = ([int(part) for part in re.findall(r"\d+", one)] for one in (extension, package))
+        super().__init__(
+            f"the extension in this database has version {extension}, this session's package {package}",
+            hint="Run ALTER EXTENSION hypercube UPDATE in this database."
+            if older < newer
+            else f"Run make install in the folder of hypercube {extension}, then connect again.",
+        )
 
 
 class NotConverged(HypercubeError):

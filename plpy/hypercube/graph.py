@@ -185,11 +185,13 @@ def _compute_again(ids, spelled, lower, labels):
         raise CorruptFile(f"composition or atom {lost[0].hex()} is missing", hint=DAMAGED)
 
 
-def hold(holder_id, ids, step=boundary.tick):
-    """Say that a holder is made of compositions and atoms."""
-    for part, share in parts(len(ids), _ROWS_A_STATEMENT):
+def hold(holder_ids, held, step=boundary.tick):
+    """Say of each of some holders which compositions and atoms, a list of ids, it is made of."""
+    owners = [one for one, ids in zip(holder_ids, held, strict=True) for _ in ids]
+    flat = [one for ids in held for one in ids]
+    for part, share in parts(len(flat), _ROWS_A_STATEMENT):
         step(share)
-        holders.hold(holder_id, ids[part])
+        holders.hold(owners[part], flat[part])
 
 
 def release(holder_id, step=boundary.tick):

@@ -33,13 +33,26 @@ def release_composition(composition_id, role):
     return found[0]["holder_id"] if found else None
 
 
-def create_holder(model_id=None, document_id=None, role=None):
-    """Insert a holder of compositions: a model, a document or a role; return its id."""
+def create_holder(model_id=None, role=None):
+    """Insert a holder of compositions: a model or a role; return its id."""
     return boundary.rows(
-        "INSERT INTO hypercube.holder (model_id, document_id, role) VALUES ($1, $2, $3) RETURNING id",
-        types=("int", "int", "name"),
-        args=(model_id, document_id, role),
+        "INSERT INTO hypercube.holder (model_id, role) VALUES ($1, $2) RETURNING id",
+        types=("int", "name"),
+        args=(model_id, role),
     )[0]["id"]
+
+
+def create_holders(document_ids):
+    """Insert documents as holders of compositions; return the id of each."""
+    found = boundary.rows(
+        "INSERT INTO hypercube.holder (document_id)"
+        " SELECT id FROM unnest($1) WITH ORDINALITY AS d (id, place) ORDER BY place"
+        " RETURNING document_id, id",
+        types=("int[]",),
+        args=(document_ids,),
+    )
+    ids = {row["document_id"]: row["id"] for row in found}
+    return [ids[one] for one in document_ids]
 
 
 def holder_of_model(model_id):
@@ -59,13 +72,13 @@ def holders_of_documents(document_ids):
     return [row["id"] for row in found]
 
 
-def hold(holder_id, ids):
-    """Say that a holder is made of compositions and atoms."""
+def hold(holder_ids, ids):
+    """Say which holders are made of which compositions and atoms: two lists of one length."""
     boundary.write(
         "INSERT INTO hypercube.holding (composition_id, holder_id)"
-        " SELECT id, $1 FROM unnest($2) AS held (id)",
-        types=("int", "bytea[]"),
-        args=(holder_id, ids),
+        " SELECT id, holder_id FROM unnest($1, $2) AS held (holder_id, id)",
+        types=("int[]", "bytea[]"),
+        args=(holder_ids, ids),
     )
 
 

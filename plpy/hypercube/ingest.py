@@ -15,6 +15,7 @@ from hypercube import (
     catalog,
     classify,
     embeddings,
+    expectations,
     graph,
     holders,
     limits,
@@ -24,6 +25,7 @@ from hypercube import (
 )
 from hypercube.errors import InvalidArgument, NameTaken, PostconditionFailed
 from hypercube.plan import clean, read_plan
+from hypercube.progress import Progress
 from hypercube.store import store_bytes
 
 _BROKEN_LIMIT = 0.01
@@ -136,7 +138,7 @@ def _held(plan):
 
 
 def _store(plan, files, spelled, others, compositions):
-    progress = boundary.Progress("ingest", plan.name, _stage_costs(plan))
+    progress = Progress("ingest", plan.name, _stage_costs(plan))
 
     used, held = _held(plan)
     stored = store_bytes(plan.tensors, files, used, held, progress.stage("store"))
@@ -157,10 +159,11 @@ def _store(plan, files, spelled, others, compositions):
     geometry = store_geometry(plan, model_id, unit, usable, kept, progress)
 
     progress.stage("checks")(0.0)
+    model = catalog.find_model(plan.name)
     if unit is not None and plan.embedding.name in held:
-        embeddings.keep_matrix(catalog.find_model(plan.name), unit)
+        embeddings.keep_matrix(model, unit)
     bulk.analyze()
-    broken = catalog.broken_postconditions(model_id)
+    broken = catalog.broken_postconditions(model_id) + expectations.keep(model, unit)
     if broken:
         raise PostconditionFailed(
             f'the ingest of "{plan.name}" is incomplete',
@@ -294,8 +297,8 @@ def _store_vocabulary(plan, model_id, spelled, usable, step):
     """Insert atoms, compositions and tokens."""
     graph.store(spelled, lambda fraction: step(0.5 * fraction))
     graph.hold(
-        holders.create_holder(model_id=model_id),
-        [*spelled.ids, *graph.digests_of(spelled.atoms)],
+        [holders.create_holder(model_id=model_id)],
+        [[*spelled.ids, *graph.digests_of(spelled.atoms)]],
         lambda fraction: step(0.5 + 0.3 * fraction),
     )
     id_of = dict(zip(spelled.labels, spelled.ids, strict=True))

@@ -14,6 +14,31 @@ def find_tokens(model_id, words):
     )[0]["ids"]
 
 
+def find_same(model_id, word):
+    """Return the token that has just this label and begins a word, or None."""
+    found = boundary.rows(
+        "SELECT token_id FROM hypercube._same_word($1, $2)", types=("int", "text"), args=(model_id, word)
+    )
+    return found[0]["token_id"] if found else None
+
+
+def models_with(folded):
+    """Return how many models with stored neighbours have a word, in lower case."""
+    return boundary.rows(
+        "SELECT count(DISTINCT t.model_id) AS n FROM hypercube.token AS t"
+        " JOIN hypercube.model AS m ON m.id = t.model_id AND m.neighbors > 0"
+        " WHERE t.folded = $1 AND t.kind = 'word' AND t.usable",
+        types=("text",),
+        args=(folded,),
+    )[0]["n"]
+
+
+def languages():
+    """Return the languages of the documents."""
+    found = boundary.rows("SELECT DISTINCT language FROM hypercube.document ORDER BY 1")
+    return [row["language"] for row in found]
+
+
 def labels(model_id, token_ids):
     """Return the labels of tokens, in the order of their ids in the list."""
     return (

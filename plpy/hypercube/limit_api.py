@@ -1,6 +1,6 @@
 """One function for each PL/Python function of the extension about limits."""
 
-from hypercube.boundary import entry
+from hypercube.calls import entry
 from hypercube.doors import door
 
 

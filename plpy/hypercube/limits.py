@@ -11,7 +11,7 @@ import os
 from collections import Counter
 from contextlib import contextmanager
 
-from hypercube import allowances, boundary, catalog, rights
+from hypercube import allowances, boundary, calls, catalog, rights
 from hypercube.errors import (
     InvalidArgument,
     LimitReached,
@@ -43,7 +43,7 @@ def set_limit(role, what, value):
         )
     rights.require_role(role, everybody=True)
     boundary.as_owner(lambda: allowances.store(role, what, value, setter))
-    _sweep()
+    sweep()
 
 
 def unset_limit(role, what):
@@ -51,7 +51,7 @@ def unset_limit(role, what):
     _require_admin()
     _check(what)
     if role is not None and boundary.as_owner(lambda: allowances.remove(role, what)):
-        _sweep()
+        sweep()
         return True
     rights.require_role(role, everybody=True)
     return False
@@ -75,10 +75,11 @@ def _check(what):
         )
 
 
-def _sweep():
+def sweep():
+    """Remove the counters of roles that are gone; return how many went."""
     from hypercube import quotas
 
-    quotas.sweep(_folder(), allowances.role_numbers())
+    return quotas.sweep(_folder(), allowances.role_numbers())
 
 
 @functools.lru_cache(maxsize=1)
@@ -223,7 +224,7 @@ def question(function):
         charge()
         return function(*args)
 
-    return boundary.entry(counted)
+    return calls.entry(counted)
 
 
 def one_ingest(function):

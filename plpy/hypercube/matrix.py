@@ -232,3 +232,14 @@ def sweep_databases(parent, existing):
         for name in os.listdir(parent):
             if name.isdigit() and int(name) not in existing:
                 shutil.rmtree(os.path.join(parent, name), ignore_errors=True)
+
+
+def sizes(folder):
+    """Return the bytes of each file that sessions map, also of one that is being made."""
+    found = []
+    with suppress(FileNotFoundError):
+        for name in os.listdir(folder):
+            if name.startswith(tuple(_VERSIONS)):
+                with suppress(FileNotFoundError):
+                    found.append(os.lstat(os.path.join(folder, name)).st_size)
+    return found

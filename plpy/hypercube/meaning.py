@@ -73,13 +73,14 @@ def embed_text(model, method, text):
     return vector
 
 
-def embed_texts(model, method, texts, step=boundary.tick):
+def embed_texts(model, method, texts, step=boundary.tick, *, in_memory=False):
     """Return the vectors of texts, float32 (len(texts), dimension), of length 1, or 0 where nothing has one.
 
-    ``step(fraction)`` is called a few times a second.
+    ``step(fraction)`` is called a few times a second.  With `in_memory` the weights of an encoder are read
+    for this once, and no file of them is made.
     """
     if method == "encoder":
-        return _encode(model, texts, step)
+        return _encode(model, texts, step, in_memory)
     return _sif(model, texts, step)
 
 
@@ -105,21 +106,41 @@ def _architecture_of(model_id, created_at):
     return f'the bytes of tensor "{lacking[0]}" are not stored' if lacking else described
 
 
-def _encoder(model):
-    """Return the encoder.Encoder of a model over its mapped weights."""
+def describe(model):
+    """Return the architecture.Architecture of a model, or the reason why it is no encoder."""
+    return _architecture(model)
+
+
+def path(model):
+    """Return the path of the file with the weights of a model that is an encoder."""
+    return mapped.path(_file(model, _architecture(model))[0])
+
+
+def _file(model, described):
+    """Return the name of that file, and the digests of the tensors that it is made of."""
     from blake3 import blake3
+
+    digests = {one["name"]: one["digest"] for one in catalog.tensors(model["id"], list(described.names))}
+    order = [digests[name] for name in described.names]
+    return embeddings.encoder_name(model, blake3(b"".join(order)).digest()), order
+
+
+def _encoder(model, in_memory):
+    """Return the encoder.Encoder of a model over its mapped weights, or over weights of its own."""
+    import numpy as np
 
     from hypercube.encoder import Encoder
 
     described = _architecture(model)
+    if in_memory:
+        order = _file(model, described)[1]
+        return Encoder(described, np.concatenate(list(_weights(model, described, order)), axis=None))
     # Who may not read the bytes does not use what another role made of them.
     key = (model["id"], model["created_at"], model["caller"])
     if key not in _encoders:
-        digests = {one["name"]: one["digest"] for one in catalog.tensors(model["id"], list(described.names))}
-        order = [digests[name] for name in described.names]
+        name, order = _file(model, described)
         if [len(data) for data in catalog.read_slices(order[0], [0], [0], [1])] != [1]:
             raise embeddings.damaged(model)
-        name = embeddings.encoder_name(model, blake3(b"".join(order)).digest())
         mapped.remember(_encoders, key, (name, order))
     name, order = _encoders[key]
     flat = mapped.rows(mapped.path(name), described.size, 1, lambda: _weights(model, described, order))
@@ -138,7 +159,7 @@ def _weights(model, described, digests):
                 yield np.ascontiguousarray(weights.decode(piece, dtypes[name]).astype(np.float32))
 
 
-def _encode(model, texts, step):
+def _encode(model, texts, step, in_memory=False):
     import numpy as np
 
     described = _architecture(model)
@@ -159,7 +180,7 @@ def _encode(model, texts, step):
     filled = [place for place, text in enumerate(ids) if text]
     vectors = np.zeros((len(texts), described.dimension), np.float32)
     if filled:
-        found = _encoder(model).encode(
+        found = _encoder(model, in_memory).encode(
             [ids[place] for place in filled], step=lambda fraction: step(0.1 + 0.9 * fraction)
         )
         vectors[filled] = found if described.normalised else _unit(found)

@@ -1,6 +1,18 @@
 """Models as a whole: which folders they come from, and how they go."""
 
-from hypercube import boundary, bulk, catalog, embeddings, graph, hnsw, holders, rights, sequences, sources
+from hypercube import (
+    audit,
+    boundary,
+    bulk,
+    catalog,
+    embeddings,
+    graph,
+    hnsw,
+    holders,
+    rights,
+    sequences,
+    sources,
+)
 from hypercube.errors import InvalidArgument, NotAllowed
 
 _TOKENS_A_STATEMENT = 5_000
@@ -101,3 +113,10 @@ def _drop(model, others):
         "bytes": freed["bytes"],
     }
     return report, held
+
+
+def refresh_consensus():
+    """Compute relation_consensus anew; return its rows."""
+    count = boundary.as_owner(bulk.refresh_consensus)
+    audit.record("refresh_consensus", "relation_consensus", "hypercube.relation_consensus", {"rows": count})
+    return count

@@ -155,13 +155,16 @@ def _slots(folder, role, most):
 
 
 def sweep(folder, roles):
-    """Remove the files of roles that are gone; what cannot be removed stays."""
+    """Remove the files of roles that are gone; return how many went. What cannot be removed stays."""
+    removed = 0
     with suppress(OSError):
         for name in os.listdir(folder):
             kind, _, rest = name.partition("-")
             number = rest.partition("-")[0]
             if kind in ("rate", "slot") and number.isdigit() and int(number) not in roles:
                 os.unlink(os.path.join(folder, name))
+                removed += 1
+    return removed
 
 
 @contextmanager

@@ -21,8 +21,7 @@ def search(query, k, name, scope):
     """Return rows of hypercube.passage for the sentences or documents nearest to a text."""
     import numpy as np
 
-    if scope not in SCOPES:
-        raise InvalidArgument(f'scope "{scope}" is not known', hint="Use 'sentence' or 'document'.")
+    check_scope(scope)
     if query is None or not query.strip():
         raise InvalidArgument("the query is empty", hint="Give a sentence, or a few words.")
     if len(query) > _QUERY_LIMIT:
@@ -43,6 +42,12 @@ def search(query, k, name, scope):
     vector = meaning.embed_text(model, method, query).astype(np.float64)
     rows = _documents if scope == "document" else _sentences
     return rows(model, library, vector, k)
+
+
+def check_scope(scope):
+    """Refuse a scope that there is none of."""
+    if scope not in SCOPES:
+        raise InvalidArgument(f'scope "{scope}" is not known', hint="Use 'sentence' or 'document'.")
 
 
 def search_if_possible(query, k, name):
@@ -66,7 +71,24 @@ class _Library(NamedTuple):
     unit: object
 
 
+def library(model, method):
+    """Return of what a search reads: path, sentences, bytes, and whether none is without a vector."""
+    _, ids, complete, name = _look(model)
+    count = len(ids) // _DIGEST
+    return mapped.path(name), count, 4 * count * meaning.dimension(model, method), complete
+
+
 def _load(model, method):
+    _, ids, complete, name = _look(model)
+    if not ids:
+        return _Library(ids, complete, None)
+    size = meaning.dimension(model, method)
+    unit = mapped.rows(mapped.path(name), len(ids) // _DIGEST, size, lambda: _blocks(model, ids, size))
+    return _Library(ids, complete, unit)
+
+
+def _look(model):
+    """Return the state of the sentences of a model, their ids, whether all have vectors, and their file."""
     # Of the latest state only: there may be millions.  Who is a member of what leaves no trace but this.
     key = (model["id"], model["created_at"], model["caller"])
     state = sequences.version(model["id"]), sequences.memberships()
@@ -76,12 +98,7 @@ def _load(model, method):
         # By what was read: not everybody may read everything.
         name = embeddings.vectors_name(model, blake3(ids).digest())
         mapped.remember(_known, key, (state, ids, not others and len(ids) == len(seen) * _DIGEST, name))
-    _, ids, complete, name = _known[key]
-    if not ids:
-        return _Library(ids, complete, None)
-    size = meaning.dimension(model, method)
-    unit = mapped.rows(mapped.path(name), len(ids) // _DIGEST, size, lambda: _blocks(model, ids, size))
-    return _Library(ids, complete, unit)
+    return _known[key]
 
 
 def _blocks(model, ids, size):

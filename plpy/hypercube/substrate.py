@@ -77,7 +77,7 @@ def _keep(found, root, held, role):
     holder = holders.keep_composition(root, role)
     if holder is not None:
         graph.store(found)
-        graph.hold(holder, held)
+        graph.hold([holder], [held])
 
 
 def drop_composition(composition_id):

@@ -3,8 +3,8 @@
 As in ``api``, what they need is imported inside.
 """
 
-from hypercube.boundary import entry
-from hypercube.doors import door
+from hypercube.calls import entry
+from hypercube.doors import door, reading_door
 from hypercube.limits import charge, question
 
 
@@ -208,7 +208,7 @@ def document_is_whole(name):
     return rebuilding.is_whole(name)
 
 
-@door
+@reading_door
 def verify_document(name):
     """Compute everything about a document again."""
     from hypercube import rebuilding

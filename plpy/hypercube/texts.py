@@ -237,7 +237,9 @@ def language(name):
         "  ELSE format('%I.%I', n.nspname, c.cfgname) END AS name"
         " FROM coalesce($1, current_setting('default_text_search_config')) AS asked, pg_ts_config AS c"
         " JOIN pg_namespace AS n ON n.oid = c.cfgnamespace"
-        " WHERE (format('%I.%I', n.nspname, c.cfgname) = asked"
+        # A setting that was made while quote_all_identifiers was on has quotes that nothing needs.
+        " WHERE (asked IN (format('%I.%I', n.nspname, c.cfgname),"
+        """   format('"%s"."%s"', replace(n.nspname, '"', '""'), replace(c.cfgname, '"', '""')))"""
         "  OR n.nspname = 'pg_catalog' AND c.cfgname = asked)"
         # What some may not use, or what goes with a session, would not be there for the others.
         " AND has_schema_privilege('public', n.oid, 'USAGE') AND NOT starts_with(n.nspname, 'pg_temp')",
@@ -249,31 +251,38 @@ def language(name):
     return found[0]["name"]
 
 
-def store_document(fields, content):
-    """Insert a document from a dict of its columns and the text that is searched; return its id."""
-    return boundary.rows(
+_DOCUMENT = {
+    "name": "text[]", "composition_id": "bytea[]", "digest": "bytea[]", "bytes": "bigint[]",
+    "characters": "int[]", "sentences": "int[]", "metadata": "jsonb[]", "owner": "name[]",
+    "content": "text[]",
+}  # fmt: skip
+
+
+def store_documents(documents, language, model_id):
+    """Insert documents from dicts of their columns, and the text that is searched; return their ids."""
+    found = boundary.rows(
         "INSERT INTO hypercube.document (name, composition_id, digest, bytes, characters, sentences,"
-        "  language, model_id, metadata, owner, words)"
-        " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, hypercube._searchable($7, $11)) RETURNING id",
-        types=(
-            "text", "bytea", "bytea", "bigint", "int", "int", "text", "int", "jsonb", "name", "text",
-        ),
-        args=(
-            fields["name"], fields["composition_id"], fields["digest"], fields["bytes"], fields["characters"],
-            fields["sentences"], fields["language"], fields["model_id"],
-            fields["metadata"], fields["owner"], content,
-        ),
-    )[0]["id"]  # fmt: skip
+        "  metadata, owner, language, model_id, words)"
+        " SELECT name, composition_id, digest, bytes, characters, sentences, metadata, owner, $10, $11,"
+        "  hypercube._searchable($10, content)"
+        " FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9) WITH ORDINALITY AS d (name, composition_id, digest,"
+        "  bytes, characters, sentences, metadata, owner, content, place)"
+        " ORDER BY place RETURNING name, id",
+        types=(*_DOCUMENT.values(), "text", "int"),
+        args=(*([one[column] for one in documents] for column in _DOCUMENT), language, model_id),
+    )
+    ids = {row["name"]: row["id"] for row in found}
+    return [ids[one["name"]] for one in documents]
 
 
-def store_sentences(document_id, first, ids, starts):
-    """Insert sentences of a document, numbered from `first`."""
+def store_sentences(document_ids, ordinals, ids, starts):
+    """Insert sentences of documents."""
     boundary.write(
         "INSERT INTO hypercube.sentence (document_id, ordinal, composition_id, start)"
-        " SELECT $1, $2 + place - 1, id, start"
-        " FROM unnest($3, $4) WITH ORDINALITY AS s (id, start, place)",
-        types=("int", "int", "bytea[]", "int[]"),
-        args=(document_id, first, ids, starts),
+        " SELECT document_id, ordinal, id, start"
+        " FROM unnest($1, $2, $3, $4) AS s (document_id, ordinal, id, start)",
+        types=("int[]", "int[]", "bytea[]", "int[]"),
+        args=(document_ids, ordinals, ids, starts),
     )
 
 

@@ -10,6 +10,7 @@ import psycopg
 import pytest
 from blake3 import blake3
 
+from audits import log
 from hypercube import atoms, hilbert
 from rows import ingest, one
 from small_models import vectors, write_model
@@ -45,6 +46,11 @@ class TestSeeding:
         assert all_atoms.execute(f"{bounds} FROM hypercube.atom").fetchone() == (0, 0x10FFFF, 0)
         assert one(all_atoms, "SELECT hypercube.seed_atoms()") == 0
         assert one(all_atoms, "SELECT count(*) FROM hypercube.atom") == COUNT
+
+    def test_that_is_one_entry_of_the_audit(self, all_atoms):
+        told = log(all_atoms, "operation = 'seed_atoms' OR kind IN ('atom', 'atom_map')")
+        assert [(entry["operation"], entry["by_hand"]) for entry in told] == [("seed_atoms", False)]
+        assert told[0]["detail"] == {"new": COUNT - 4}
 
     def test_they_stay_when_what_was_made_of_them_goes(self, all_atoms):
         """All of them are there, so they tell nothing of any text."""

@@ -11,6 +11,7 @@ PRIVATE = psycopg.errors.InsufficientPrivilege
 
 # One value for each argument that has to be given, by its name or else by its type.
 _VALUES = {
+    "explain_question question": "'nearest'",
     "label": "'we'", "scope": "'sentence'", "content": "'We meet.'", "source": "'c'", "path": "'config.json'",
     "directory": "'/tmp'", "role": "'carol'", "method": "'3cosadd'",
     "questions text[]": "'{\"we sell it all\"}'",
@@ -205,8 +206,8 @@ class TestPrivateFunctions:
 
     def test_what_is_for_admins_is_refused(self, tenants):
         for call in (
-            "health()", "_broken_postconditions(1)", "_document_is_whole('diary')", "_bytes_health()",
-            "_matrix_health()", "_environment_health()", "refresh_consensus()", "seed_atoms()",
+            "_broken_postconditions(1)", "_fingerprints(1)", "_server_health()", "_orphans_health()",
+            "_vectors_health()", "_environment_health()", "maintain()", "refresh_consensus()", "seed_atoms()",
         ):  # fmt: skip
             with pytest.raises(PRIVATE):
                 tenants.bob.execute(f"SELECT * FROM hypercube.{call}")

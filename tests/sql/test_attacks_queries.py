@@ -212,7 +212,8 @@ class TestPlans:
             tenants.postgres,
             "SELECT c.relname, a.attname, a.attstattarget FROM pg_class AS c"
             " JOIN pg_attribute AS a ON a.attrelid = c.oid"
-            " WHERE c.relnamespace = 'hypercube'::regnamespace AND c.relkind = 'r' AND a.attstattarget <> 0"
+            " WHERE c.relnamespace = 'hypercube'::regnamespace AND c.relkind = 'r'"
+            " AND coalesce(a.attstattarget, -1) <> 0"
             " AND a.attnum > 0 AND NOT a.attisdropped AND EXISTS (SELECT FROM unnest("
             "  ARRAY['hypercube_reader', 'hypercube_ingest']::name[]) AS r (role)"
             "  WHERE has_any_column_privilege(r.role, c.oid, 'SELECT'))"
@@ -238,7 +239,7 @@ class TestPlans:
                 "SELECT c.relname FROM pg_class AS c JOIN pg_index AS i ON i.indexrelid = c.oid"
                 " JOIN pg_attribute AS a ON a.attrelid = c.oid"
                 " WHERE c.relnamespace = 'hypercube'::regnamespace AND i.indexprs IS NOT NULL"
-                " AND a.attstattarget <> 0",
+                " AND coalesce(a.attstattarget, -1) <> 0",
             )
             == []
         )

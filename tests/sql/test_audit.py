@@ -14,7 +14,7 @@ from small_models import vectors, write_model
 COLUMNS = {
     "chain", "id", "at", "session_role", "role", "client_addr", "client_port", "pid", "application",
     "operation", "kind", "objects", "rows", "by_hand", "outcome", "sqlstate", "message", "old", "new",
-    "detail", "statement", "statement_length", "statement_digest", "transaction", "digest",
+    "detail", "statement", "statement_length", "statement_digest", "transaction", "digest", "call",
 }  # fmt: skip
 
 

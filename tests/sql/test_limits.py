@@ -276,6 +276,11 @@ class TestStoredBytes:
         bob.execute(TEXT, ("b", "1234"))
         bob.execute("SELECT * FROM hypercube.ingest_text('b', '12', replace => true, vectors => false)")
         assert uses(bob)["stored_bytes"][2] == 8
+        # Metadata count as well.
+        beside = "SELECT * FROM hypercube.ingest_text('c', '', metadata => %s, vectors => false)"
+        refused(bob, beside, "ConfigurationLimitExceeded", '{"a": 1}')
+        bob.execute(beside, ("{}",))
+        assert uses(bob)["stored_bytes"][2] == 10
 
     def test_tensors_count_where_their_bytes_are_kept(self, own, people, model):
         bob = people("hypercube_ingest")

@@ -60,22 +60,29 @@ QUESTIONS = {
     "nearest_batch(decode(repeat('0000803f', 32), 'hex'), 2, 'm')": 2,
     "neighbor_join('m', 'other', 1, source_like => 'waab')": 1,
     f"evaluate_analogies('{W[0]} {W[1]} {W[2]} {W[3]}', 'm')": 1,
+    "health()": 1,
+    "health(true)": 1,
     f"evaluate_similarity(E'{W[0]}\\t{W[1]}\\t1\\n{W[2]}\\t{W[3]}\\t2', 'm')": 2,
+    # They read every byte.
+    "verify_model('m')": 1,
+    "verify_document('a')": 1,
+    "model_diff('m', 'other')": 1,
 }
-# They ask nothing: lookups, arithmetic, what is about one's own data, and what changes something.
+# They ask nothing: lookups, arithmetic, what tells about oneself, and what changes something.
 NO_QUESTIONS = {
     "add", "allow_source", "allow_target", "atom_map_version", "audit_checkpoint", "audit_collect",
     "audit_drop_segment", "audit_seal", "audit_verify", "children", "compose", "composition_bytes",
     "composition_id", "composition_text", "contains", "create_vector_index", "depth",
     "disallow_source", "disallow_target", "distance", "document_bytes", "document_text",
     "drop_composition", "drop_document", "drop_model", "drop_vector_index", "embed_documents",
-    "export_model", "find_composition", "give_document", "give_model", "grant_document",
-    "grant_model", "health", "hilbert_index", "hilbert_point", "hilbert_range", "ingest",
-    "ingest_text", "ingest_texts", "ingest_texts_from", "ingest_upload", "measure_recall",
-    "model_diff", "model_report", "normalise", "parents", "read_documents", "refresh_consensus",
-    "relate_sequences", "revoke_document", "revoke_model", "scale", "seed_atoms", "set_limit",
+    "explain_question", "export_model", "find_composition", "give_document", "give_model", "grant_document",
+    "grant_model", "hilbert_index", "hilbert_point", "hilbert_range", "ingest", "ingest_text",
+    "ingest_texts", "ingest_texts_from", "ingest_upload", "maintain", "measure_recall", "metrics",
+    "metrics_text", "model_report", "normalise", "parents", "read_documents", "record_backup",
+    "refresh_consensus", "relate_sequences", "revoke_document", "revoke_model", "scale", "seed_atoms",
+    "set_limit",
     "subtract", "token_id", "unset_limit", "upload_begin", "upload_cancel", "upload_finish",
-    "upload_part", "verify_document", "verify_model", "warm",
+    "upload_part", "warm",
 }  # fmt: skip
 
 

@@ -1,19 +1,14 @@
 """The counters of questions are shared by sessions, outlive them, and are files that nobody else reaches."""
 
-import os
-import shutil
-import subprocess
-import tempfile
 import threading
 import time
-from pathlib import Path
 
 import psycopg
 import pytest
 
 from people import People, name_of, refused
+from replicas import standby_of
 from rows import one
-from servers import ThrowawayServer, as_server_user, program_folder
 
 FAST = "SELECT label FROM hypercube.semantic_neighbors('waaa', 3, 'm')"
 SPATIAL = "SELECT label FROM hypercube.spatial_neighbors('waaa', 3, 'm')"
@@ -114,21 +109,10 @@ def test_files_of_roles_that_are_gone_go_when_a_limit_is_set(server, people, ann
 def test_a_standby_counts_too(server, asked, people, ann):
     people.limit(name_of(ann), "questions", 2)
     ann.execute(FAST)
-    base = Path(tempfile.mkdtemp(prefix="hypercube-standby-", dir="/tmp"))
-    if os.getuid() == 0:
-        shutil.chown(base, "postgres", "postgres")
-    dsn = server.dsn()
-    command = [program_folder() / "pg_basebackup", "-D", base / "data", "-h", dsn["host"], "-p", dsn["port"]]
-    command += ["-U", "postgres", "-R", "-c", "fast", "-X", "stream"]
-    subprocess.run(as_server_user(command), check=True, capture_output=True)
-    standby = ThrowawayServer(base_dir=str(base), copy_data_from=None)
-    try:
+    with standby_of(server) as standby:
         with standby.connect(dbname=asked, user=name_of(ann), autocommit=True) as there:
             assert one(there, "SELECT pg_is_in_recovery()")
             # A bucket of its own: the file is not part of the copy.
             there.execute(FAST)
             there.execute(SPATIAL)
             refused(there, FAST, "ConfigurationLimitExceeded")
-    finally:
-        standby.stop()
-        shutil.rmtree(base)

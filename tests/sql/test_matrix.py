@@ -3,7 +3,6 @@
 import os
 import re
 import shutil
-import subprocess
 import threading
 from pathlib import Path
 
@@ -12,8 +11,8 @@ import psycopg
 import pytest
 
 from chapters import role
+from replicas import standby_of
 from rows import ingest, one
-from servers import ThrowawayServer, as_server_user, program_folder
 from small_models import vectors, write_model
 
 ASK = "SELECT label, score FROM hypercube.nearest(hypercube.embedding('waab'), 5)"
@@ -311,32 +310,11 @@ class TestCopies:
     def test_a_base_backup_leaves_it_out_and_a_standby_makes_its_own(self, server, own, sources):
         ingest(own, write_model(sources / "m", vectors(500)))
         expected = own.execute(ASK).fetchall()
-        base = Path(sources) / "standby"
-        base.mkdir()
-        shutil.chown(
-            base, *(["postgres"] * 2 if os.getuid() == 0 else [None, None])
-        ) if os.getuid() == 0 else None
-        dsn = server.dsn()
-        command = [
-            program_folder() / "pg_basebackup",
-            "-D",
-            base / "data",
-            "-h",
-            dsn["host"],
-            "-p",
-            dsn["port"],
-        ]
-        command += ["-U", "postgres", "-R", "-c", "fast", "-X", "stream"]
-        subprocess.run(as_server_user(command), check=True, capture_output=True)
-        assert not (base / "data" / "pgsql_tmp_hypercube").exists()
-
-        standby = ThrowawayServer(base_dir=str(base), copy_data_from=None)
-        try:
+        with standby_of(server) as standby:
+            assert not (standby.data_folder / "pgsql_tmp_hypercube").exists()
             with standby.connect(dbname=own.info.dbname, autocommit=True) as db:
                 assert one(db, "SELECT pg_is_in_recovery()")
                 assert db.execute(ASK).fetchall() == expected
                 assert len(files(standby, db)) == 1
                 ask = "SELECT label FROM hypercube.analogy('waab', 'waac', 'waad')"
                 assert db.execute(ask).fetchall() == own.execute(ask).fetchall()
-        finally:
-            standby.stop()

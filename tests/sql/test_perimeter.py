@@ -2,8 +2,10 @@
 
 import os
 import pwd
+import signal
 import socket
 import ssl
+import time
 from pathlib import Path
 
 import psycopg
@@ -82,10 +84,25 @@ def test_the_socket_is_for_the_dba_alone(guarded):
         psycopg.connect(**guarded.dsn(user="ann", dbname="guarded", password=PASSWORD))
 
 
-@pytest.mark.skipif(os.getuid() != 0, reason="only root can become another user")
-def test_another_user_of_the_machine_is_not_the_dba(guarded):
-    problem = guarded.psql("SELECT 1", user=pwd.getpwnam("nobody").pw_uid, fails=True)
-    assert 'Peer authentication failed for user "postgres"' in problem
+def read_map(server, text):
+    """Let the server take another map of users."""
+    (server.data_folder / "pg_ident.conf").write_text(text)
+    os.kill(server.pid, signal.SIGHUP)
+    time.sleep(0.5)
+
+
+def test_a_user_of_the_machine_whom_the_map_does_not_name_is_not_the_dba(guarded):
+    """Root becomes another user; everybody is one, once the map names somebody else."""
+    problem = 'Peer authentication failed for user "postgres"'
+    if os.getuid() == 0:
+        assert problem in guarded.psql("SELECT 1", user=pwd.getpwnam("nobody").pw_uid, fails=True)
+    named = (guarded.data_folder / "pg_ident.conf").read_text()
+    try:
+        read_map(guarded, "dba nobody postgres\n")
+        assert problem in guarded.psql("SELECT 1", fails=True)
+    finally:
+        read_map(guarded, named)
+    assert guarded.psql("SELECT current_user") == "postgres"
 
 
 def handshake(server, version):

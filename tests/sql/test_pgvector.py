@@ -1,5 +1,6 @@
 """The optional index of pgvector; a run of its own (scripts/test-pgvector), as the server has to have it."""
 
+import re
 import subprocess
 import threading
 import time
@@ -8,10 +9,13 @@ import numpy as np
 import psycopg
 import pytest
 
+from audits import log, verified
 from chapters import role
+from people import People, name_of
 from rows import ingest, one
 from servers import program_folder
 from small_models import vectors, write_model
+from waiting import WRITERS, Waiting
 
 pytestmark = pytest.mark.pgvector
 
@@ -167,6 +171,57 @@ class TestLifeOfAnIndex:
         assert one(small, "SELECT hypercube.drop_vector_index('m')") is False
         assert one(small, "SELECT count(*) FROM hypercube.index_recall") == 0
         assert one(small, self.TABLES) == 0
+
+    @pytest.mark.parametrize("call", ["drop_vector_index", "drop_model"])
+    def test_one_that_is_being_read_is_not_dropped(self, server, small, call):
+        """Nobody may wait for it with the lock of the writers: all of them would wait for one reader."""
+        small.execute("SELECT hypercube.create_vector_index('m')")
+        small.execute("SET lock_timeout = '10s'")
+        ask = "SELECT count(*) FROM hypercube.semantic_neighbors('waab', 5, approximate => true)"
+        with server.connect(dbname=small.info.dbname) as reading:
+            assert one(reading, ask) == 5
+            with pytest.raises(psycopg.errors.LockNotAvailable, match="is being read") as refusal:
+                small.execute(f"SELECT hypercube.{call}('m')")
+            assert refusal.value.diag.message_hint.startswith("Try again")
+            told = re.search("SELECT .*regclass", refusal.value.diag.message_hint)[0]
+            assert (reading.info.backend_pid,) in small.execute(told).fetchall()
+            assert one(reading, ask) == 5
+        small.execute(f"SELECT hypercube.{call}('m')")
+        assert one(small, self.TABLES) == 0
+
+    @pytest.mark.parametrize("call", ["create_vector_index('m')", "drop_vector_index('m')"])
+    def test_that_of_a_model_that_was_given_away_meanwhile_is_no_longer_ones_own(self, server, small, call):
+        if "drop" in call:
+            small.execute("SELECT hypercube.create_vector_index('m')")
+        there = one(small, self.TABLES)
+        small.execute("SELECT hypercube.grant_model('m', 'public')")
+        people = People(server, small.info.dbname)
+        try:
+            ann, heir = people("hypercube_ingest"), people.role("hypercube_ingest")
+            small.execute("SELECT hypercube.give_model('m', %s)", (name_of(ann),))
+            with small.transaction():
+                small.execute(WRITERS)
+                asked = Waiting(ann, f"SELECT hypercube.{call}", small)
+                small.execute("SELECT hypercube.give_model('m', %s)", (heir,))
+            assert asked.error().sqlstate == "42501"
+            assert one(small, self.TABLES) == there
+        finally:
+            small.execute("SELECT hypercube.give_model('m', 'postgres')")
+            people.close()
+
+    def test_what_is_done_with_it_is_an_entry_each(self, small):
+        before = len(log(small))
+        size = one(small, "SELECT hypercube.create_vector_index('m', m => 8)")
+        small.execute("SELECT hypercube.measure_recall('m', 5, 10)")
+        small.execute("SELECT hypercube.drop_vector_index('m')")
+        told = log(small)[before:]
+        assert size > 0
+        assert [(entry["operation"], entry["kind"], entry["objects"]) for entry in told] == [
+            (operation, "model", ["m"])
+            for operation in ("create_vector_index", "measure_recall", "drop_vector_index")
+        ]
+        assert (told[0]["detail"]["m"], told[1]["detail"]["k"]) == (8, 5)
+        assert verified(small)[0]
 
     def test_it_goes_with_its_model_and_with_the_extension(self, small):
         small.execute("SELECT hypercube.create_vector_index('m')")

@@ -158,13 +158,13 @@ def test_views_run_with_the_rights_of_the_caller_but_for_one(blank):
     assert found == [("_word_edge",)]
 
 
-def test_only_three_functions_have_the_rights_of_their_owner(blank):
+def test_only_two_functions_have_the_rights_of_their_owner(blank):
     found = blank.execute(
         "SELECT p.proname, p.pronargs, p.proconfig FROM pg_proc AS p"
         " WHERE p.pronamespace = 'hypercube'::regnamespace AND p.prosecdef ORDER BY 1"
     ).fetchall()
 
-    assert [name for name, _, _ in found] == ["_as_owner", "_read_as_owner", "refresh_consensus"]
+    assert [name for name, _, _ in found] == ["_as_owner", "_read_as_owner"]
     assert all(arguments == 0 for _, arguments, _ in found)
     assert all("search_path=pg_catalog, pg_temp" in settings for _, _, settings in found)
 

@@ -5,8 +5,9 @@ import re
 import psycopg
 import pytest
 
-from chapters import drop, reports, store
-from rows import one
+from chapters import drop, reports, role, show_all, store
+from rows import ingest, one
+from small_models import vectors, words, write_model
 
 QUERIES = (
     "white whale", '"white whale"', "whale or ship", "whale -white", '"moby dick" or "sperm whale" -boat',
@@ -91,6 +92,47 @@ class TestWords:
         drop(own, "en")
         assert [row[:2] for row in own.execute(ask, ("laufen",)).fetchall()] == [("de", 2)]
         assert own.execute(ask, ("runs",)).fetchall() == []
+
+    @pytest.mark.parametrize("quoting", ["on", "off"])
+    def test_a_configuration_of_ones_own_is_found_however_the_session_spells_names(
+        self, server, own, sources, quoting
+    ):
+        pieces = ["[UNK]", ".", "who", "run", "runs", "running", *words(54)]
+        ingest(own, write_model(sources / "m", vectors(60), pieces=pieces), "m")
+        own.execute("CREATE SCHEMA texts")
+        own.execute("GRANT USAGE ON SCHEMA texts TO PUBLIC")
+        own.execute("CREATE TEXT SEARCH CONFIGURATION texts.mine (COPY = english)")
+        store(own, "named", "Waab is running.", language="texts.mine")
+        own.execute(f"SET quote_all_identifiers = {quoting}")
+        own.execute("SET default_text_search_config = 'texts.mine'")
+        store(own, "by default", "Waac runs.")
+        store(own, "english", "Waad run.", language="english")
+        own.execute("SET default_text_search_config = 'english'")
+        store(own, "english by default", "Waae run.")
+        two = ("english", "english by default")
+        with server.connect(dbname=own.info.dbname, autocommit=True) as plain:
+            for db in (own, plain):
+                for ask in ("search_text('run')", "search_text('run', 10, 'document')", "ask('who runs')"):
+                    found = db.execute(f"SELECT document FROM hypercube.{ask}").fetchall()
+                    assert {name for (name,) in found} == {"named", "by default", *two}
+                assert one(db, "SELECT count(words) FROM hypercube.hybrid_search('run')") == 4
+        assert drop(own, "by default")["sentences"] == 1
+
+    @pytest.mark.parametrize("of", ["hypercube_reader", "hypercube_ingest"])
+    def test_nobody_reads_all_compositions_to_find_a_few(self, searched, of):
+        """Row-level security must not keep the planner from the indexes."""
+        scans = "SELECT relname, seq_scan FROM pg_stat_xact_user_tables WHERE schemaname = 'hypercube'"
+        with role(searched, "seeker", of), searched.transaction(force_rollback=True):
+            searched.execute("RESET ROLE")
+            show_all(searched, "seeker")
+            searched.execute("SET ROLE seeker")
+            before = dict(searched.execute(scans).fetchall())
+            for scope in ("sentence", "document"):
+                ask = "SELECT * FROM hypercube.search_text('white whale', 10, %s)"
+                assert searched.execute(ask, (scope,)).fetchall()
+            after = dict(searched.execute(scans).fetchall())
+        # Of the small tables the planner may take all.
+        assert after["composition"] == before["composition"]
 
     def test_a_repeated_sentence_is_found_at_each_place(self, own):
         store(own, "a", "Call me. Go on. Call me. ")

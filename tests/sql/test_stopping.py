@@ -34,6 +34,15 @@ class TestProgress:
 
         assert one(own, "SHOW application_name") == "mine"
 
+    def test_application_name_of_a_transaction_goes_with_it(self, own):
+        own.execute("SET application_name = 'mine'")
+        with own.transaction():
+            own.execute("SET LOCAL application_name = 'for now'")
+            own.execute("SELECT hypercube.set_limit('postgres', 'k', 5)")
+            assert one(own, "SHOW application_name") == "for now"
+
+        assert one(own, "SHOW application_name") == "mine"
+
     def test_other_sessions_see_it_before_the_commit(self, server, own, sources):
         source = write_model(sources / "a model", vectors(6000, 64))
         seen = []

@@ -3,6 +3,7 @@
 import json
 import multiprocessing
 import os
+import shutil
 import stat
 
 import pytest
@@ -62,6 +63,18 @@ def test_another_generation_or_a_shorter_file_is_read_from_its_beginning(parent)
     assert len(attempts.read(parent, "5", found.generation, found.end + 1, 9).lines) == 2
 
 
+def test_a_copy_that_went_on_with_other_lines_is_read_from_its_beginning(parent, tmp_path):
+    """That of a standby: what the primary took in says nothing about it."""
+    append(parent, 2)
+    copy = str(tmp_path / "copy")
+    shutil.copytree(parent, copy, ignore=shutil.ignore_patterns("copy"))
+    append(parent, 3)
+    append(copy, 9)
+    taken = attempts.read(parent, "5", None, 0, 99)
+    assert len(attempts.read(copy, "5", taken.generation, taken.end, 99).lines) == 11
+    assert attempts.read(parent, "5", taken.generation, taken.end, 99).lines == []
+
+
 def test_an_emptied_file_goes_on_with_the_digest_of_its_last_line(parent):
     append(parent, 2)
     last = blake3(lines(parent)[-1]).hexdigest()
@@ -105,6 +118,27 @@ def test_a_line_that_is_none_is_passed_by(parent):
         None,
         "f0",
     ]
+
+
+@pytest.mark.parametrize("seen", [False, True])
+@pytest.mark.parametrize("kept", [1, 40, -1])
+def test_a_last_line_that_was_cut_off_costs_no_other(parent, kept, seen):
+    """Also where the rest of it was taken in already."""
+    append(parent, 2)
+    first, second = lines(parent)
+    with open(path(parent), "wb") as file:
+        file.write(first + second[:kept])
+    found = attempts.read(parent, "5", None, 0, 9) if seen else None
+    append(parent, 2)
+    again = attempts.read(parent, "5", found and found.generation, found.end if found else 0, 9)
+    taken = (found.lines if found else []) + again.lines
+    if kept == -1:
+        # All but the line feed: a whole attempt.
+        assert [line["function"] for line in taken] == ["f0", "f1", "f0", "f1"]
+    else:
+        assert [line["function"] for line in taken if line][-2:] == ["f0", "f1"]
+    assert len(taken) == 4
+    assert not any(line and line.get("broken") for line in taken)
 
 
 def test_what_finds_no_room_is_counted(parent):

@@ -29,10 +29,10 @@ class Audit:
     def __init__(self):
         self.rows, self.tips, self.segments = [], {}, []
 
-    def append(self, number, operation="insert", hidden=(), chain_number=CHAIN, detail=None):
+    def append(self, number, operation="insert", hidden=(), chain_number=CHAIN, detail=None, call=None):
         """Append an entry that does not see the tips of `hidden` numbers."""
         new = entry(number, operation, chain_number)
-        new["detail"] = detail
+        new.update(detail=detail, call=call)
         seen = [key for key in self.tips if key[1] not in hidden]
         found = chain.link([new], [(*key, self.tips.pop(key)) for key in seen])
         self.tips[chain_number, number] = found
@@ -93,6 +93,26 @@ def test_the_canonical_form_of_an_entry_has_golden_bytes():
 
     assert chain.digest(fields) == blake3(spelled).digest()
     assert chain.digest(fields).hex() == "8ae338ee84b36b36b8862255000394e687069398b019ee656cef236e1a2f325a"
+
+
+def test_an_entry_with_the_id_of_its_call_has_a_form_of_its_own():
+    """Those above are of before calls had ids: their digests stay."""
+    fields = dict.fromkeys(chain.FIELDS)
+    fields.update(chain="7", id="1", call="3ab73aad8a04")
+    spelled = b"hypercube audit entry 2\n1:7\n1:1\n" + b"-\n" * (len(chain.FIELDS) - 3) + b"12:3ab73aad8a04\n"
+
+    assert chain.digest(fields) == blake3(spelled).digest()
+    assert len({chain.digest({**fields, "call": call}) for call in (None, "", "-", "3ab73aad8a04")}) == 4
+
+
+@pytest.mark.parametrize(("before", "after"), [("3ab73aad8a04", None), (None, "3ab73aad8a04"), ("a", "b")])
+def test_an_id_of_a_call_that_is_taken_away_added_or_changed_is_found(before, after):
+    made = Audit()
+    for number in range(1, 6):
+        made.append(number, call=before)
+    assert made.verdict().ok
+    made.row(3)["call"] = after
+    assert made.verdict()[:3] == (False, 5, 3)
 
 
 def test_null_and_empty_and_shifted_fields_are_different_entries():

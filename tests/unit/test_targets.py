@@ -2,7 +2,9 @@
 
 import hashlib
 import os
+import signal
 import stat
+from pathlib import Path
 
 import pytest
 
@@ -44,6 +46,54 @@ def test_what_fails_on_the_way_leaves_nothing(allowed):
         folder.write("b.bin", parts())
 
     assert os.listdir(allowed) == []
+
+
+@pytest.mark.parametrize("end", ["commit", "stop"])
+def test_more_files_than_can_be_open_without_a_name_have_one_for_a_while(allowed, end):
+    """Both kinds of files appear whole, or go."""
+    held = len(os.listdir("/proc/self/fd"))
+    names = [f"{place:03}.bin" for place in range(80)]
+    with Folder(f"{allowed}/m", [allowed]) as folder:
+        for name in names:
+            folder.write(name, [name.encode()])
+        assert 0 < len(os.listdir(f"{allowed}/m")) < 80
+        if end == "commit":
+            folder.commit()
+
+    if end == "commit":
+        assert sorted(os.listdir(f"{allowed}/m")) == names
+        assert all(Path(f"{allowed}/m/{name}").read_text() == name for name in names)
+    else:
+        assert os.listdir(allowed) == []
+    assert len(os.listdir("/proc/self/fd")) == held
+
+
+def test_nothing_is_left_of_a_process_that_is_killed_while_it_writes(allowed):
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            folder = Folder(f"{allowed}/m", [allowed])
+            folder.write("a.bin", [b"whole"])
+
+            def parts():
+                yield b"half"
+                os.write(writing, b".")
+                signal.pause()
+
+            folder.write("b.bin", parts())
+        finally:
+            os._exit(1)
+    os.read(reading, 1)
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    os.close(reading)
+    os.close(writing)
+    assert os.listdir(f"{allowed}/m") == []
+    with Folder(f"{allowed}/m", [allowed]) as folder:
+        folder.write("a.bin", [b"whole"])
+        folder.commit()
+    assert os.listdir(f"{allowed}/m") == ["a.bin"]
 
 
 def test_nothing_is_overwritten_not_even_what_came_meanwhile(allowed):
