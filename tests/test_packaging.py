@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 import zipfile
@@ -12,6 +11,7 @@ import pgxnclient
 import pytest
 
 import hypercube
+from trees import copy_of_tree
 
 ROOT = Path(__file__).parents[1]
 VERSION = hypercube.__version__
@@ -21,16 +21,7 @@ EXTENSION = ("hypercube.control", f"hypercube--{VERSION}.sql")
 @pytest.fixture
 def tree(tmp_path):
     """A copy of what git would put into a release, so that nothing is built in the tree under test."""
-    listed = subprocess.run(
-        ["git", "-c", f"safe.directory={ROOT}", "ls-files", "-z", "-c", "-o", "--exclude-standard"],
-        cwd=ROOT, capture_output=True, text=True, check=True,
-    ).stdout  # fmt: skip
-    copy = tmp_path / "tree"
-    for name in filter(None, listed.split("\0")):
-        if (ROOT / name).is_file():
-            (copy / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(ROOT / name, copy / name)
-    return copy
+    return copy_of_tree(tmp_path / "tree")
 
 
 def run(command, folder, **environment):

@@ -1,45 +1,16 @@
 """A standby that is watched: it writes no row, and counts its calls all the same."""
 
-import subprocess
-from contextlib import contextmanager
-
 import psycopg
 import pytest
 
 from chapters import open_folder
 from monitoring import promtool, wait_until
+from replicas import standby_of
 from rows import ingest, one
-from servers import ThrowawayServer, as_server_user, program_folder
+from servers import ThrowawayServer
 from small_models import vectors, words, write_model
 
 W = words(4)
-PORT = 5433
-
-
-@contextmanager
-def standby_of(primary):
-    """Give a function that connects to a standby of a server."""
-    folder = f"{primary.base_dir}/standby"
-    copy = [program_folder() / "pg_basebackup", "-D", folder, "-R", "-X", "stream", "-c", "fast"]
-    copy += ["-h", primary.socket_folder, "-p", primary.settings["port"], "-U", "postgres"]
-    subprocess.run(as_server_user(copy), check=True, capture_output=True)
-    with open(f"{primary.base_dir}/standby.log", "w") as log:
-        started = subprocess.Popen(
-            as_server_user([program_folder() / "postgres", "-D", folder, "-p", PORT]), stdout=log, stderr=log
-        )
-
-    def connected():
-        try:
-            return primary.connect(port=PORT, autocommit=True)
-        except psycopg.OperationalError:
-            return None
-
-    try:
-        wait_until(connected).close()
-        yield connected
-    finally:
-        started.terminate()
-        started.wait(60)
 
 
 def metrics(db, part):
@@ -60,7 +31,7 @@ def test_a_standby_counts_its_own_calls_and_both_tell_how_far_it_is_behind(drill
                 db.execute(ask)
             db.execute("SELECT hypercube.record_backup('a', 'full', now(), now(), 1)")
             count = ("hypercube_call_seconds_count", "similarity")
-            with standby_of(primary) as connect, connect() as standby:
+            with standby_of(primary) as copy, copy.connect(autocommit=True) as standby:
                 wait_until(lambda: one(standby, "SELECT count(*) FROM hypercube.backup_record") == 1)
                 assert count not in metrics(standby, "calls")
                 standby.execute(ask)

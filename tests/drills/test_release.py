@@ -14,6 +14,7 @@ import pytest
 
 import hypercube
 from prefixes import Prefix, below, told
+from trees import copy_of_tree
 
 ROOT = Path(__file__).parents[2]
 VERSION = hypercube.__version__
@@ -25,15 +26,7 @@ SYSTEM = (Path(told("sharedir")) / "extension", Path("/usr/local/lib/hypercube")
 @pytest.fixture
 def tree(tmp_path):
     """A checkout of a commit that can be released, with the state of the tree under test."""
-    listed = subprocess.run(
-        ["git", "-c", f"safe.directory={ROOT}", "ls-files", "-z", "-c", "-o", "--exclude-standard"],
-        cwd=ROOT, capture_output=True, text=True, check=True,
-    ).stdout  # fmt: skip
-    copy = tmp_path / "tree"
-    for name in filter(None, listed.split("\0")):
-        if (ROOT / name).is_file():
-            (copy / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(ROOT / name, copy / name)
+    copy = copy_of_tree(tmp_path / "tree")
     (copy / ".local").symlink_to((ROOT / ".local").resolve())
     changelog = copy / "CHANGELOG.md"
     changelog.write_text(changelog.read_text().replace(f"{VERSION} (unreleased)", f"{VERSION} (2026-12-01)"))
