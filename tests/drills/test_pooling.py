@@ -1,9 +1,11 @@
 """Many clients on few connections of pgbouncer, configured as doc/examples says."""
 
 import asyncio
+import contextlib
 import random
 import shutil
 import signal
+import socket
 import subprocess
 import time
 from pathlib import Path
@@ -295,6 +297,12 @@ def test_hundreds_of_clients_share_few_warm_connections_and_get_their_own_answer
         with pool.connect() as first:
             # Before its first question: the connection is warm.
             assert has_mapped(one(first, "SELECT pg_backend_pid()"))
+        with pool.held(), contextlib.ExitStack() as arrived:
+            for _ in range(CLIENTS):
+                waiting = arrived.enter_context(socket.socket(socket.AF_UNIX))
+                waiting.setblocking(False)
+                # EAGAIN where the backlog is full.
+                waiting.connect(str(pool.folder / ".s.PGSQL.6432"))
         wrong = []
         asyncio.run(all_clients(pool, wrong))
         assert wrong == []
