@@ -115,6 +115,46 @@ COMMENT ON COLUMN hypercube.progress.call
     IS 'id of the call, or its beginning where the client gave a long one';
 
 
+CREATE OR REPLACE FUNCTION hypercube._find_token(model_id integer, query text)
+    RETURNS integer
+    LANGUAGE plpgsql
+    STABLE
+    PARALLEL SAFE
+    SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    word text := coalesce(nullif(ltrim(btrim(query), '▁Ġ'), ''), query);
+    token integer;
+BEGIN
+    -- What most words are, by itself.
+    SELECT t.token_id INTO token
+    FROM hypercube.token AS t
+    WHERE t.model_id = _find_token.model_id AND t.label = word AND t.kind = 'word'
+    ORDER BY t.usable DESC, t.token_id
+    LIMIT 1;
+    IF FOUND THEN
+        RETURN token;
+    END IF;
+    -- A join, as the plan of "= ANY (four spellings)" would be made anew at every call.
+    RETURN (
+        SELECT t.token_id
+        FROM unnest(ARRAY[word, lower(word), '##' || word, '##' || lower(word)]) AS spelled (label)
+        JOIN hypercube.token AS t ON t.model_id = _find_token.model_id AND t.label = spelled.label
+        ORDER BY
+            CASE
+                WHEN t.kind = 'word' AND t.label = lower(word) THEN 0
+                WHEN t.label = word THEN 1
+                WHEN t.label = '##' || word THEN 2
+                ELSE 3
+            END,
+            t.usable DESC,
+            t.token_id
+        LIMIT 1
+    );
+END
+$$;
+
+
 CREATE OR REPLACE FUNCTION hypercube.refresh_consensus()
     RETURNS bigint
     LANGUAGE plpython3u
