@@ -121,6 +121,9 @@ def _finish(gathered, by_hand="false"):
 def _tell(told, change, shown):
     """Add the rows of a statement to what is told."""
     event, relation = change["event"], int(change["relid"])
+    # A part of an upload that comes in touches it, and changes nothing that is shown.
+    if event == "UPDATE" and shown.noise and entries.are_alike(relation, shown.noise):
+        return
     room = _MANY - told.rows
     if room <= 0:
         listing = entries.keys_come if event == "INSERT" else entries.keys_gone
@@ -132,9 +135,6 @@ def _tell(told, change, shown):
     after = entries.come(relation, *shown, room) if event in ("INSERT", "UPDATE") else None
     found = after or before
     if not found["keys"]:
-        return
-    # A part of an upload that comes in touches it, and changes nothing that is shown.
-    if before and after and shown.noise and before["held"] == after["held"]:
         return
     told.rows += len(found["keys"])
     told.keys += found["keys"]

@@ -329,6 +329,7 @@ def _take_out(documents):
     gone = _Gone()
     if not documents:
         return gone
+    rights.hold_documents(documents)
     ids = [document["id"] for document in documents]
     gone.models = sorted({one["model_id"] for one in documents if one["model_id"] is not None})
     for document in documents:

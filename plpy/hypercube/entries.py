@@ -267,6 +267,18 @@ def gone(relation, keys, bulk, noise, most):
     )[0]
 
 
+def are_alike(relation, noise):
+    """Return whether the rows that came are those that went, but for the columns that are left out."""
+    return boundary.rows_of_trigger(
+        relation,
+        "SELECT NOT EXISTS ("
+        "SELECT sha256(convert_to((to_jsonb(c) - $1)::text, 'UTF8')) FROM come AS c"
+        " EXCEPT ALL SELECT sha256(convert_to((to_jsonb(g) - $1)::text, 'UTF8')) FROM gone AS g) AS it",
+        types=("text[]",),
+        args=(list(noise),),
+    )[0]["it"]
+
+
 def count_come(relation):
     """Return how many rows came."""
     return boundary.rows_of_trigger(relation, "SELECT count(*) AS n FROM come")[0]["n"]

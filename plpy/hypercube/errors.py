@@ -244,8 +244,15 @@ def reported_as(problem):
 
 def who_raises(role, what):
     """Return the hint for a role that is held to a limit."""
-    quoted = role.replace("'", "''")
-    return f"A member of hypercube_admin can raise it: SELECT hypercube.set_limit('{quoted}', '{what}', ...)."
+    return (
+        "A member of hypercube_admin can raise it:"
+        f" SELECT hypercube.set_limit({quoted(role)}, '{what}', ...)."
+    )
+
+
+def quoted(name):
+    """Return a name as it stands in a statement that somebody is to run."""
+    return "'" + name.replace("'", "''") + "'"
 
 
 class Locked(HypercubeError):

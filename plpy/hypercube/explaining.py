@@ -16,10 +16,11 @@ from hypercube import (
     ranking,
     rights,
     search,
+    tokens,
     upkeep,
     words,
 )
-from hypercube.errors import InvalidArgument, StepMissing, UnknownToken
+from hypercube.errors import InvalidArgument, StepMissing, UnknownToken, quoted
 
 # How many words a question takes: so many, any number, or a text.
 _ANY, _TEXT = -1, -2
@@ -31,7 +32,8 @@ _QUESTIONS = {
 _K = {"ask": 5}
 # Small, or looked up by their keys alone: no plan depends on what is known of them.
 _WITHOUT_STATISTICS = {"role_limit", "model", "model_file", "document"}
-_SAME = "▁Ġ"
+# What of a query by words is nothing.
+_BLANK = " "
 # The rank of a stored neighbour is an int2: more are never stored.
 _FAST_K = 1000
 
@@ -64,12 +66,13 @@ def explain(question, query, several, name, ask, scope):
         ranking.check_ask(ask, catalog.limits())
         _consensus(told, asked[0])
     elif question == "search_text":
+        search.check_query(asked[0], _BLANK)
         ranking.check_ask(ask, catalog.limits())
         search.check_scope(scope)
         told.limits(python=False)
         _by_words(told, scope)
     elif _QUESTIONS[question] == _TEXT:
-        _text(told, question, name, ask, scope)
+        _text(told, question, asked[0], name, ask, scope)
     else:
         _words(told, question, asked, name, ask)
     return told.finished()
@@ -212,7 +215,7 @@ def _neighbors(told, model, word, ask):
         _spelled(told, model, [word])
         _scan(told, model, ask, reason)
         return
-    same = word == word.strip(" ").lstrip(_SAME) and lexicon.find_same(model["id"], word) is not None
+    same = lexicon.find_same(model["id"], word) is not None
     plain = ask.minimum_score is None and ask.k <= _FAST_K and model["max_k"] is None
     if same and plain:
         path = (
@@ -237,7 +240,7 @@ def _map(told, model, word, k):
 
 
 def _consensus(told, word):
-    found = lexicon.models_with(word.strip(" ").lstrip(_SAME).lower())
+    found = lexicon.models_with(word)
     if not found:
         raise UnknownToken([word], "any")
     told.limits(python=False)
@@ -245,20 +248,20 @@ def _consensus(told, word):
     told.add("answer", "stored neighbours in each of them, ranks fused", ["relation_pkey", "token_pkey"])
 
 
-def _file(told, path, size):
-    """Return whether a file is missing, as far as it is told, and how it is called."""
-    missing = told.of_admin and not (os.path.isfile(path) and os.path.getsize(path) == size)
+def _file(told, path, size, made):
+    """Return what is missing of a file, as far as it is told, and its name; `made` says what makes it."""
+    missing = None
+    if told.of_admin and not (os.path.isfile(path) and os.path.getsize(path) == size):
+        missing = f"the file: {made}"
+        if size > mapped.limit():
+            missing = f"room for it: SET hypercube.matrix_limit = '{-(-size >> 20)}'"
     return missing, os.path.join(*path.split(os.sep)[-3 if told.of_admin else -1 :])
 
 
 def _scan(told, model, ask, reason=None):
     n, size = model["vocabulary_size"], 4 * model["vocabulary_size"] * model["dimension"]
-    missing, shown = _file(told, embeddings.path(model), size)
-    if missing:
-        missing = f"the file: the first exact question makes it, or SELECT hypercube.warm('{model['name']}')"
-        if size > mapped.limit():
-            missing = f"room for it: SET hypercube.matrix_limit = '{-(-size >> 20)}'"
-    missing = missing or None
+    made = f"the first exact question makes it, or SELECT hypercube.warm({quoted(model['name'])})"
+    missing, shown = _file(told, embeddings.path(model), size, made)
     why = f" ({reason})" if reason else ""
     if ask.approximate:
         index = hnsw.require_index(model)
@@ -279,9 +282,14 @@ def _vectors(told, model, count):
     )
 
 
-def _text(told, question, name, ask, scope):
+def _text(told, question, text, name, ask, scope):
+    if question in ("tokenize", "embed"):
+        tokens.require_short(text)
+    else:
+        search.check_query(text, None if question == "search" else _BLANK)
     if question == "tokenize":
         model = catalog.find_model(name)
+        tokens.require_vocabulary(model)
         told.model(model, name)
         told.limits(python=True)
         told.add("answer", "the tokenizer of the model, loaded once a session", "model_file")
@@ -292,14 +300,16 @@ def _text(told, question, name, ask, scope):
         search.check_scope(scope)
     told.model(model, name)
     told.limits(python=True)
-    _embedding(told, model, method)
-    if question != "embed":
-        _by_meaning(told, question, model, method)
+    if question == "embed":
+        _embedding(told, model, method)
+    else:
+        _by_meaning(told, question, text, model, method)
     if question in ("hybrid_search", "ask"):
         _by_words(told)
 
 
 def _embedding(told, model, method):
+    tokens.require_vocabulary(model)
     if method == "sif":
         told.add(
             "text",
@@ -309,30 +319,28 @@ def _embedding(told, model, method):
         return
     described = meaning.describe(model)
     size = 4 * described.size
-    missing, shown = _file(told, meaning.path(model), size)
-    told.add(
-        "text", "the sentence encoder that the model is", ["model_file", shown], None, size,
-        "the file: the first text that is embedded makes it" if missing else None,
-    )  # fmt: skip
+    missing, shown = _file(told, meaning.path(model), size, "the first text that is embedded makes it")
+    told.add("text", "the sentence encoder that the model is", ["model_file", shown], None, size, missing)
 
 
-def _by_meaning(told, question, model, method):
+def _by_meaning(told, question, text, model, method):
     path, count, size, complete = search.library(model, method)
-    if not count and question == "search":
-        raise StepMissing(
-            f'there are no sentences with vectors of model "{model["name"]}"',
-            hint="Store texts with SELECT hypercube.ingest_text(...).",
-        )
-    lost, shown = _file(told, path, size) if count else (False, "")
-    missing = ["the file: the first search after vectors came or went makes it"] if lost else []
-    missing += (
-        []
-        if complete
-        else [f"vectors of some sentences: SELECT hypercube.embed_documents('{model['name']}')"]
-    )
+    without = f"vectors of some sentences: SELECT hypercube.embed_documents({quoted(model['name'])})"
+    without = None if complete else without
+    if not count:
+        if question == "search":
+            raise search.nothing_to_find(model)
+        told.add(
+            "by meaning", "no sentence that the caller sees has a vector: found is what has the words",
+            ["document", "sentence"], 0, 0, without,
+        )  # fmt: skip
+        return
+    search.check_query(text)
+    _embedding(told, model, method)
+    missing, shown = _file(told, path, size, "the first search after vectors came or went makes it")
     told.add(
         "by meaning", "exact scan of the vectors of all sentences that the caller sees",
-        ["document", "sentence", *([shown] if shown else [])], count, size, "; ".join(missing) or None,
+        ["document", "sentence", shown], count, size, "; ".join(filter(None, (missing, without))) or None,
     )  # fmt: skip
 
 

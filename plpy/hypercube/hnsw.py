@@ -8,7 +8,7 @@ schema that the server quoted, and with nothing else.
 from typing import NamedTuple
 
 from hypercube import boundary
-from hypercube.errors import Locked, NotSupported, StepMissing
+from hypercube.errors import Locked, NotSupported, StepMissing, quoted
 
 # The largest hnsw.ef_search; a scan returns no more rows.
 REACH = 1000
@@ -66,7 +66,7 @@ def require_index(model):
     if not exists(model["id"]):
         raise StepMissing(
             f'model "{model["name"]}" has no vector index',
-            hint=f"SELECT hypercube.create_vector_index('{model['name']}').",
+            hint=f"SELECT hypercube.create_vector_index({quoted(model['name'])}).",
         )
     return Index(model["id"], schema, model["dimension"])
 

@@ -3,7 +3,7 @@
 import time
 
 from hypercube import audit, boundary, catalog, embeddings, hnsw, ranking, rights
-from hypercube.errors import InvalidArgument, StepMissing
+from hypercube.errors import InvalidArgument, StepMissing, quoted
 
 _SAMPLE_LIMIT = 10_000
 
@@ -63,7 +63,7 @@ def create_vector_index(name, m, ef_construction):
     if hnsw.exists(model["id"]):
         raise StepMissing(
             f'model "{name}" has a vector index already',
-            hint=f"SELECT hypercube.drop_vector_index('{name}') removes it.",
+            hint=f"SELECT hypercube.drop_vector_index({quoted(name)}) removes it.",
         )
     held, usable = _usable(model)
     token_ids = np.flatnonzero(usable)

@@ -57,6 +57,8 @@ def ingest(source, name, neighbors, store, tokenizer):
     found = sources.find(source, allowed)
     name = sources.checked_name(name if name is not None else found.name)
     _reserve(name)
+    # Who had to wait reads from what is for him now.
+    allowed = catalog.allowed_sources()
     with contextlib.ExitStack() as opened:
         files = [
             opened.enter_context(sources.OpenFile(found.folder, shard, allowed)) for shard in found.weights

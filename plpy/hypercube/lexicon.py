@@ -22,14 +22,16 @@ def find_same(model_id, word):
     return found[0]["token_id"] if found else None
 
 
-def models_with(folded):
-    """Return how many models with stored neighbours have a word, in lower case."""
+def models_with(word):
+    """Return how many models with stored neighbours have a word, however it is spelled."""
     return boundary.rows(
         "SELECT count(DISTINCT t.model_id) AS n FROM hypercube.token AS t"
         " JOIN hypercube.model AS m ON m.id = t.model_id AND m.neighbors > 0"
-        " WHERE t.folded = $1 AND t.kind = 'word' AND t.usable",
+        # As the question: what is the lower case of a letter is for the server to say.
+        " WHERE t.folded = lower(coalesce(nullif(ltrim(btrim($1), '▁Ġ'), ''), $1))"
+        " AND t.kind = 'word' AND t.usable",
         types=("text",),
-        args=(folded,),
+        args=(word,),
     )[0]["n"]
 
 

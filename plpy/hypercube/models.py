@@ -98,6 +98,8 @@ def _drop(model, others):
     catalog.drop_recall(model["id"])
     sequences.drop_model(model["id"])
     held = graph.release(holders.holder_of_model(model["id"]))
+    # Only now: whoever decides about a model waits for as little as can be.
+    rights.hold_model(model)
     digests = bulk.drop_model(model["id"])
     for digest in dict.fromkeys(digests):
         boundary.tick()

@@ -109,6 +109,44 @@ def give_document(document, owner):
     )
 
 
+def hold_model(model):
+    """Keep others from changing the row of a model until the transaction ends.
+
+    Raises
+    ------
+    NotAllowed
+        It was given away since it was found.
+    """
+    if not boundary.rows(
+        "SELECT FROM hypercube.model WHERE id = $1 AND owner = $2 FOR UPDATE",
+        types=("int", "name"),
+        args=(model["id"], model["owner"]),
+    ):
+        raise _given_away(model, "model")
+
+
+def hold_documents(documents):
+    """The same of documents."""
+    held = boundary.rows(
+        "SELECT d.id FROM hypercube.document AS d"
+        " JOIN unnest($1, $2) AS found (id, owner) ON found.id = d.id AND found.owner = d.owner"
+        " FOR UPDATE OF d",
+        types=("int[]", "name[]"),
+        args=([one["id"] for one in documents], [one["owner"] for one in documents]),
+    )
+    ids = {row["id"] for row in held}
+    for document in documents:
+        if document["id"] not in ids:
+            raise _given_away(document, "document")
+
+
+def _given_away(owned, what):
+    return NotAllowed(
+        f'{what} "{owned["name"]}" was given away meanwhile',
+        hint="Call again: it is decided anew, by whom it belongs to now.",
+    )
+
+
 def touch_readers(model_ids):
     """Let every session look again which sentences of some models it sees.
 

@@ -22,21 +22,12 @@ def search(query, k, name, scope):
     import numpy as np
 
     check_scope(scope)
-    if query is None or not query.strip():
-        raise InvalidArgument("the query is empty", hint="Give a sentence, or a few words.")
-    if len(query) > _QUERY_LIMIT:
-        raise InvalidArgument(
-            f"the query has {len(query)} characters", hint=f"Ask with at most {_QUERY_LIMIT} characters."
-        )
+    check_query(query)
     model, method = meaning.find_model(name)
     ranking.check_k(k, model)
     library = _load(model, method)
     if not library.ids:
-        raise StepMissing(
-            f'there are no sentences with vectors of model "{model["name"]}"',
-            hint="Store texts with SELECT hypercube.ingest_text(...); for those that are stored already,"
-            " SELECT hypercube.read_documents() and SELECT hypercube.embed_documents().",
-        )
+        raise nothing_to_find(model)
     if not library.complete:
         boundary.notice("some sentences have no vector yet and are not found: hypercube.embed_documents()")
     vector = meaning.embed_text(model, method, query).astype(np.float64)
@@ -48,6 +39,25 @@ def check_scope(scope):
     """Refuse a scope that there is none of."""
     if scope not in SCOPES:
         raise InvalidArgument(f'scope "{scope}" is not known', hint="Use 'sentence' or 'document'.")
+
+
+def check_query(query, blank=None):
+    """Refuse a query that is empty but for `blank` (white space), or longer than one is."""
+    if query is None or not query.strip(blank):
+        raise InvalidArgument("the query is empty", hint="Give a sentence, or a few words.")
+    if len(query) > _QUERY_LIMIT:
+        raise InvalidArgument(
+            f"the query has {len(query)} characters", hint=f"Ask with at most {_QUERY_LIMIT} characters."
+        )
+
+
+def nothing_to_find(model):
+    """Return the refusal of a search by meaning where no sentence has a vector."""
+    return StepMissing(
+        f'there are no sentences with vectors of model "{model["name"]}"',
+        hint="Store texts with SELECT hypercube.ingest_text(...); for those that are stored already,"
+        " SELECT hypercube.read_documents() and SELECT hypercube.embed_documents().",
+    )
 
 
 def search_if_possible(query, k, name):

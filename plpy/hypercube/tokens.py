@@ -35,12 +35,17 @@ def find(model):
     StepMissing
         The model was stored without a vocabulary.
     """
+    require_vocabulary(model)
+    return _load(model["id"], model["created_at"], model["tokenizer"], model["caller"])
+
+
+def require_vocabulary(model):
+    """Refuse a model that was stored without one."""
     if model["tokenizer"] is None:
         raise StepMissing(
             f'model "{model["name"]}" has no vocabulary',
             hint="Put its tokenizer.json beside the weights, and ingest it again.",
         )
-    return _load(model["id"], model["created_at"], model["tokenizer"], model["caller"])
 
 
 @functools.lru_cache(maxsize=4)

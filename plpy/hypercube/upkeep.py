@@ -206,8 +206,12 @@ def try_refresh_consensus():
 
 
 def forget_turns():
-    """Delete the rows of roles that are gone, which sessions with a limit waited at; return how many."""
+    """Delete the rows of roles that are gone, which sessions with a limit waited at; return how many.
+
+    One that another session has in hand is left to it.
+    """
     return boundary.write(
-        "DELETE FROM hypercube.limit_turn AS t"
-        " WHERE NOT EXISTS (SELECT FROM pg_roles AS r WHERE r.rolname = t.role)"
+        "WITH gone AS (SELECT t.role FROM hypercube.limit_turn AS t"
+        "  WHERE NOT EXISTS (SELECT FROM pg_roles AS r WHERE r.rolname = t.role) FOR UPDATE OF t SKIP LOCKED)"
+        " DELETE FROM hypercube.limit_turn AS t USING gone WHERE t.role = gone.role"
     )

@@ -87,6 +87,22 @@ def test_calls_that_change_no_head_are_told_once_each(own, sources):
     assert verified(own)[0]
 
 
+def test_of_many_documents_each_is_told_once_and_none_is_missed(own, sources):
+    """Their first hundred say nothing about the others."""
+    names = [f"text {i:03}" for i in range(130)]
+    own.execute("SELECT hypercube.ingest_texts(%s::text[], %s::text[])", (names, ["Waab waac."] * 130))
+    ingest(own, write_model(sources / "m", vectors(60)), "m")
+    assert one(own, "SELECT hypercube.read_documents('m')") == 130
+    [entry] = log(own, "operation = 'update' AND kind = 'document'")
+    assert (entry["rows"], entry["by_hand"]) == (130, False)
+
+    before = len(log(own))
+    own.execute("UPDATE hypercube.document SET owner = CASE name WHEN 'text 129' THEN 'thief' ELSE owner END")
+    [entry] = log(own)[before:]
+    assert (entry["operation"], entry["kind"], entry["by_hand"]) == ("update", "document", True)
+    assert verified(own)[0]
+
+
 def test_a_refresh_of_what_all_models_agree_on_is_told_with_who_asked(server, own, sources):
     for name, seed in (("a", 1), ("b", 2)):
         ingest(own, write_model(sources / name, vectors(60, seed=seed)))

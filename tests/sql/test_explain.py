@@ -174,7 +174,49 @@ def test_it_asks_nothing(server, searched, fresh):
         assert set(left) == {None}, call
 
 
+def test_a_word_is_put_into_lower_case_by_the_server(own, sources):
+    lower = one(own, "SELECT lower('İSTANBUL')")
+    ingest(own, write_model(sources / "m", vectors(60), pieces=["[UNK]", lower, *words(58)]))
+    assert own.execute("SELECT * FROM hypercube.consensus_neighbors('İSTANBUL')").fetchall()
+    assert explained(own, "'consensus_neighbors', 'İSTANBUL'")["words"]["rows"] == 1
+
+
+def test_where_no_sentence_has_a_vector_no_text_is_embedded(own, sources):
+    ingest(own, write_model(sources / "m", vectors(60)))
+    own.execute("SELECT hypercube.ingest_text('a', %s, vectors => false)", (f"{W[0]} {W[1]}.",))
+    told = explained(own, "'ask', %s", W[0])
+    assert "text" not in told and told["by meaning"]["path"].startswith("no sentence")
+    assert told["by meaning"]["missing"] == (
+        "vectors of some sentences: SELECT hypercube.embed_documents('m')"
+    )
+    own.execute("SELECT hypercube.embed_documents('m')")
+    told = explained(own, "'ask', %s", W[0])
+    assert "text" in told and told["by meaning"]["rows"] == 1
+
+
 class TestWhatIsMissing:
+    def test_the_file_of_a_model_with_any_name(self, own, sources, server):
+        ingest(own, write_model(sources / "m", vectors(60)), "ann's")
+        number = one(own, "SELECT oid FROM pg_database WHERE datname = current_database()")
+        shutil.rmtree(server.data_folder / "pgsql_tmp_hypercube" / str(number))
+        told = explained(own, "'nearest'")["answer"]["missing"]
+        own.execute(told[told.index("SELECT hypercube.warm") :])
+        assert explained(own, "'nearest'")["answer"]["missing"] is None
+
+    def test_room_for_an_encoder_and_for_the_vectors_of_sentences(self, searched, fresh, server):
+        number = one(searched, "SELECT oid FROM pg_database WHERE datname = current_database()")
+        folder = server.data_folder / "pgsql_tmp_hypercube" / str(number)
+        for name in os.listdir(folder):
+            os.unlink(folder / name)
+        asking = fresh()
+        asking.execute("SET hypercube.matrix_limit = '0'")
+        told = explained(asking, "'search', 'a whale'")
+        for step in ("by meaning", "text"):
+            assert told[step]["missing"].startswith("room for it: SET hypercube.matrix_limit = ")
+        refused(asking, "SELECT * FROM hypercube.search('a whale')", "OutOfMemory")
+        asking.execute(told["text"]["missing"].removeprefix("room for it: "))
+        asking.execute("SELECT * FROM hypercube.search('a whale')")
+
     def test_statistics(self, own, sources):
         ingest(own, write_model(sources / "m", vectors(60)))
         assert "statistics" not in explained(own, f"'semantic_neighbors', '{W[0]}'")
@@ -224,6 +266,12 @@ class TestRefusals:
             ("search('whale', 0)", "'search', 'whale', k => 0"),
             ("search('whale', scope => 'page')", "'search', 'whale', scope => 'page'"),
             ("search('whale', model => 'glassllm')", "'search', 'whale', model => 'glassllm'"),
+            ("search('')", "'search', ''"),
+            ("hybrid_search(E'\\t')", "'hybrid_search', E'\\t'"),
+            ("search_text(' ', 5000)", "'search_text', ' ', k => 5000"),
+            ("ask(repeat('a', 10001))", "'ask', repeat('a', 10001)"),
+            ("embed(repeat('a', 250001))", "'embed', repeat('a', 250001)"),
+            ("tokenize(repeat('a', 250001))", "'tokenize', repeat('a', 250001)"),
         ],
     )  # fmt: skip
     def test_what_the_question_refuses_is_refused(self, searched, call, arguments):

@@ -246,6 +246,17 @@ class TestOthers:
             writer.rollback()
         assert maintain(stored)["rows"][0] == 1
 
+    def test_two_at_once_do_not_wait_for_each_other(self, stored, server):
+        stored.execute("INSERT INTO hypercube.limit_turn VALUES ('nobody')")
+        with server.connect(dbname=stored.info.dbname) as first:
+            assert maintain(first)["limits"][0] == 1
+            stored.execute("SET statement_timeout = '20s'")
+            found = maintain(stored)
+            assert found["limits"] == (0, "no counter of a role that is gone")
+            assert found["rows"] == found["expectations"] == found["consensus"] == (0, BUSY)
+            first.rollback()
+        assert maintain(stored)["limits"][0] == 1
+
     def test_it_does_not_wait_for_one_that_writes_into_the_audit(self, stored, server):
         stored.execute("ALTER TABLE hypercube.audit_entry DISABLE TRIGGER keep")
         stored.execute("UPDATE hypercube.audit_entry SET at = at - interval '25 hours'")

@@ -59,6 +59,37 @@ class TestDecidedAgain:
         assert one(own, "SELECT owner FROM hypercube.model") == "postgres"
         assert one(own, "SELECT bool_and(ok) FROM hypercube.verify_model('m')")
 
+    @pytest.mark.parametrize(
+        "kind, name, call",
+        [
+            ("model", "m", "drop_model('m')"),
+            ("document", "d", "drop_document('d')"),
+            ("document", "d", "ingest_text('d', 'Waad.', 'm', replace => true)"),
+        ],
+    )
+    def test_what_is_given_away_while_it_is_removed_stays_with_the_heir(
+        self, own, people, ann, kind, name, call
+    ):
+        """Who gives away holds no lock of the writers: the row itself tells whose it is."""
+        heir = people.role("hypercube_ingest")
+        with own.transaction():
+            own.execute(f"SELECT hypercube.give_{kind}(%s, %s)", (name, heir))
+            asked = Waiting(ann, f"SELECT hypercube.{call}", own)
+
+        assert asked.error().sqlstate == "42501"
+        assert own.execute(OWNS.format(kind, name)).fetchone() == (heir, ["public"])
+        assert one(own, "SELECT hypercube.document_text('d')") == "Waab waac."
+        assert one(own, "SELECT bool_and(ok) FROM hypercube.verify_model('m')")
+
+    def test_a_folder_that_is_for_nobody_any_more_is_not_read(self, own, ann, model, sources):
+        with own.transaction():
+            own.execute(WRITERS)
+            asked = Waiting(ann, f"SELECT hypercube.ingest('{model}', 'again', 4)", own)
+            own.execute("SELECT hypercube.disallow_source(%s)", (str(sources),))
+
+        assert asked.error().sqlstate == "42501"
+        assert one(own, "SELECT count(*) FROM hypercube.model") == 1
+
     @pytest.mark.parametrize("kind, name", [("model", "m"), ("document", "d")])
     @pytest.mark.parametrize("change", ["grant_{}('{}', 'hypercube_reader')", "revoke_{}('{}', 'public')"])
     def test_who_gave_it_away_meanwhile_no_longer_decides_who_sees_it(
