@@ -5,9 +5,11 @@ volumes, ports and limits are the engine's.
 """
 
 import json
+import math
 import os
 import shutil
 import signal
+import struct
 import subprocess
 import sys
 import time
@@ -19,6 +21,8 @@ PASSWORD = "of this test alone"
 TOOLS_LEFT_BEHIND = ("make", "pip", "pip3", "gcc", "cc")
 SECONDS = 180
 PORT = "54329"
+SCRIPTS = "/opt/hypercube/scripts"
+CONFIG = ("--config", "/var/lib/postgresql/data/pgbackrest.conf")
 
 
 class Stage:
@@ -116,8 +120,43 @@ def is_healthy(image):
     return done.returncode == 0
 
 
-def serve(image, first):
-    """Start the image as an engine would, wait until it is healthy, ask, and stop it."""
+def write_model(folder):
+    """Write a model of twenty words, to try an ingest: its tokenizer is read by a process of its own."""
+    pieces = ["[UNK]", *(f"w{chr(97 + number)}" for number in range(19))]
+    table = [math.sin(1 + row * (column + 1)) for row in range(20) for column in range(8)]
+    data = struct.pack(f"<{len(table)}f", *table)
+    tensor = {"dtype": "F32", "shape": [20, 8], "data_offsets": [0, len(data)]}
+    header = json.dumps({"embeddings.word_embeddings.weight": tensor}).encode()
+    make(folder)
+    (folder / "model.safetensors").write_bytes(struct.pack("<Q", len(header)) + header + data)
+    (folder / "vocab.txt").write_text("\n".join(pieces) + "\n")
+    (folder / "config.json").write_text('{"model_type": "bert"}')
+
+
+def try_first(image):
+    """Ingest a model; begin to set up backups, which asks for a restart."""
+    write_model(image.folder / "srv/models/small")
+    psql = ["psql", "-d", "hypercube", "-v", "ON_ERROR_STOP=1"]
+    image.run([*psql, "-c", "SELECT hypercube.allow_source('/srv/models')"], PGPORT=PORT)
+    image.run([*psql, "-c", "SELECT FROM hypercube.ingest('/srv/models/small')"], PGPORT=PORT)
+    image.run([*psql, "-c", "SELECT * FROM hypercube.health()"], PGPORT=PORT)
+    subprocess.run(image.started([f"{SCRIPTS}/backup-setup", *CONFIG]), check=False)
+
+
+def try_backups(image):
+    """Make a backup and restore it beside the server."""
+    image.run([f"{SCRIPTS}/backup-setup", *CONFIG])
+    image.run([f"{SCRIPTS}/backup", "full", *CONFIG])
+    image.run([f"{SCRIPTS}/backup-verify", *CONFIG])
+
+
+def children(pid):
+    """Return the processes that a process has started."""
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def serve(image, trials):
+    """Start the image as an engine would, wait until it is healthy, ask, try more, and stop it."""
     image.place = "/"
     server = subprocess.Popen(image.started([*image.entry, *image.command], PGPORT=PORT))
     try:
@@ -136,12 +175,12 @@ def serve(image, first):
             == 0
         ):
             sys.exit("containers: a wrong password was taken")
-        if first:
-            image.run(["psql", "-d", "hypercube", "-c", "SELECT * FROM hypercube.health()"], PGPORT=PORT)
+        trials(image)
     finally:
-        # What an engine does; the first process in there is the server itself.
-        for child in Path(f"/proc/{server.pid}/task/{server.pid}/children").read_text().split():
-            os.kill(int(child), signal.SIGINT)
+        # What an engine does to the first process of a container; here that is the shell around the server.
+        for shell in children(server.pid):
+            for child in children(shell):
+                os.kill(child, signal.SIGINT)
         server.wait(60)
 
 
@@ -169,10 +208,10 @@ def main(work):
     make(secret.parent)
     secret.write_text(PASSWORD)
     os.chown(secret, *map(int, image.user.split(":")))
-    serve(image, True)
+    serve(image, try_first)
     secret.unlink()
-    serve(image, False)
-    print("the image was built, became healthy, asked for the password, and started again")
+    serve(image, try_backups)
+    print("the image was built, became healthy, asked for the password, ingested, restarted, was backed up")
 
 
 if __name__ == "__main__":

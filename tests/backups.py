@@ -124,7 +124,7 @@ def wait_until(true, seconds=30):
 
 @pytest.fixture(scope="session")
 def backed():
-    """A server with a real model, two small ones, texts, rights and two backups, for all drills."""
+    """A server with a real model, three small ones, texts, rights and two backups, for all drills."""
     with closing(BackedUp()) as made:
         sources = made.folder / "sources"
         sources.mkdir()
@@ -136,6 +136,8 @@ def backed():
             ingest(db, str(MODELS / "glassllm"), "glassllm")
             for number, name in enumerate(("m", "other")):
                 ingest(db, write_model(sources / name, vectors(150, seed=number)), neighbors=8)
+            bare = write_model(sources / "bare", vectors(60))
+            db.execute("SELECT FROM hypercube.ingest(%s, store => 'none')", (bare,))
             w = words(30)
             texts = [f"{' '.join(w[at : at + 5])}. {' '.join(w[at + 2 : at + 7])}." for at in range(0, 20, 4)]
             names = [f"text {number}" for number in range(len(texts))]

@@ -62,6 +62,11 @@ def test_the_image_holds_no_secret_and_runs_as_nobody_else():
     assert "HEALTHCHECK" in stages[-1]
 
 
+def test_the_image_has_the_program_of_the_interpreter():
+    """PL/Python needs its library alone; an ingest starts it to read a tokenizer, and backups are scripts."""
+    assert " python3 " in DOCKERFILE.split("\nFROM ")[-1]
+
+
 def start(folder):
     """Run the entrypoint of the image for a cluster in a folder, as far as the server's start."""
     environment = {

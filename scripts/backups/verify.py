@@ -88,7 +88,8 @@ def problems_of(folder):
         ]
         for model in models:
             rows = clusters.ask(folder, "SELECT * FROM hypercube.verify_model(:'model')", name, model=model)
-            bad = [row for row in rows if not row["ok"]]
+            # Null is what the model was stored without (`store`): nobody can say anything of it.
+            bad = [row for row in rows if row["ok"] is False]
             found += [f"{name}: {model}: {row['kind']} {row['name']}: {row['detail']}" for row in bad]
             say(f"{name}: {model}: {len(rows)} checks of verify_model, {len(bad)} failed")
         say(f"{name}: health() and {len(models)} models")

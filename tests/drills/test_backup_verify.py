@@ -19,7 +19,10 @@ def test_a_sound_backup_is_restored_asked_and_removed_and_the_server_does_not_no
         before = one(db, "SELECT pg_postmaster_start_time()")
         histories = sorted(backed.repository.rglob("*.history"))
         told = backed.run("backup-verify").stdout
-        assert "test: m: 6 checks of verify_model, 0 failed" in told and "is sound" in told
+        # Of one of the models no bytes are stored, so nothing can be said of its tensors.
+        for name in ("m", "bare"):
+            assert f"test: {name}: 6 checks of verify_model, 0 failed" in told
+        assert "is sound" in told
         assert one(db, "SELECT pg_postmaster_start_time()") == before
     # The copy went on to a timeline of its own, of which the archive must not hear.
     assert sorted(backed.repository.rglob("*.history")) == histories

@@ -1,5 +1,6 @@
 """Models that come through the connection."""
 
+import os
 import subprocess
 from pathlib import Path
 
@@ -129,10 +130,16 @@ def test_abandoned_uploads_expire(own):
     assert one(own, "SELECT count(*) FROM hypercube.upload_part") == 0
 
 
-def test_the_script_sends_a_folder_through_a_connection(server, own):
-    folder = MODELS / "glassllm"
-    command = [ROOT / "scripts" / "upload", folder, "sent", server.url(dbname=own.info.dbname)]
-    run = subprocess.run(command, capture_output=True, text=True)
+@pytest.mark.parametrize("by", ["string", "variables"])
+def test_the_script_sends_a_folder_through_a_connection(server, own, by):
+    folder, told = MODELS / "glassllm", server.dsn(dbname=own.info.dbname)
+    names = {"host": "PGHOST", "port": "PGPORT", "user": "PGUSER", "dbname": "PGDATABASE"}
+    command, environment = [ROOT / "scripts" / "upload", folder, "sent"], dict(os.environ)
+    if by == "string":
+        command.append(server.url(dbname=own.info.dbname))
+    else:
+        environment |= {names[word]: str(value) for word, value in told.items()}
+    run = subprocess.run(command, capture_output=True, text=True, env=environment)
 
     assert run.returncode == 0, run.stderr
     assert "100 %" in run.stderr and "relations" in run.stdout
