@@ -150,11 +150,6 @@ def try_backups(image):
     image.run([f"{SCRIPTS}/backup-verify", *CONFIG])
 
 
-def children(pid):
-    """Return the processes that a process has started."""
-    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-
-
 def serve(image, trials):
     """Start the image as an engine would, wait until it is healthy, ask, try more, and stop it."""
     image.place = "/"
@@ -177,11 +172,27 @@ def serve(image, trials):
             sys.exit("containers: a wrong password was taken")
         trials(image)
     finally:
-        # What an engine does to the first process of a container; here that is the shell around the server.
-        for shell in children(server.pid):
-            for child in children(shell):
-                os.kill(child, signal.SIGINT)
-        server.wait(60)
+        stop(server)
+
+
+def children(pid):
+    """Return the numbers of the processes that a process has started."""
+    try:
+        return list(map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split()))
+    except FileNotFoundError:
+        return []
+
+
+def stop(inside, seconds=60):
+    """Tell the server to end, as an engine does: below `inside` is a shell, which waits for it."""
+    for shell in children(inside.pid):
+        for server in children(shell):
+            os.kill(server, signal.SIGINT)
+    try:
+        inside.wait(seconds)
+    finally:
+        # Whatever is left in there ends with it.
+        inside.kill()
 
 
 def main(work):

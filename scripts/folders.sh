@@ -24,13 +24,22 @@ network_variables() {
     }
 }
 
+# Makes a folder that scripts fill and may remove, and refuses one in which somebody else has something.
+own_folder() {
+    [[ -e $1/.hypercube || ! -e $1 || (-d $1 && -z $(ls -A "$1")) ]] ||
+        die "$1 holds what no script put there: name another folder, or empty it"
+    install -d -m 755 "$1"
+    touch "$1/.hypercube"
+}
+
 # Fills a folder with a release of Debian and with what its clients need to reach the network; once.
 bootstrap() {
     local suite=$1 folder=$2 from
     type -P debootstrap > /dev/null || die "needs debootstrap: apt-get install debootstrap"
+    own_folder "$folder"
     if [[ ! -e $folder/complete ]]; then
         rm -rf --one-file-system "$folder"
-        install -d -m 755 "$folder"
+        own_folder "$folder"
         say "filling $folder with Debian's $suite"
         from=$(debian_mirror)
         debootstrap --variant=minbase --include=ca-certificates,git,procps "$suite" "$folder" ${from:+"$from"} \
@@ -57,4 +66,8 @@ reach_network() {
         [[ ! -f $path ]] || install -D -m 600 "$path" "$folder${path/#$HOME\//\/root\/}"
     done
     chmod 644 "$folder/etc/resolv.conf"
+    # A newer package of certificates makes the file of all of them anew, with those of this machine from here.
+    install -d "$folder/usr/local/share/ca-certificates"
+    [[ ! -d /usr/local/share/ca-certificates ]] ||
+        cp -a /usr/local/share/ca-certificates/. "$folder/usr/local/share/ca-certificates"
 }

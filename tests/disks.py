@@ -8,6 +8,7 @@ from pathlib import Path
 from servers import ThrowawayServer, server_user
 
 LARGE = 1 << 30
+_ATTEMPTS = 10
 
 
 class SmallDiskServer(ThrowawayServer):
@@ -61,11 +62,18 @@ class SmallDiskServer(ThrowawayServer):
 
     def leave(self, disk, free):
         """Set the size of a disk so that so many bytes are free; all but few that the kernel rounds up."""
-        told = self._run("stat", "--file-system", "--format=%S %b %a", self.folder(disk)).split()
-        block, blocks, left = map(int, told)
-        # No size would be no limit.
-        size = max(block, (blocks - left) * block + free)
-        self._run("mount", "-o", f"remount,size={size}", self.folder(disk))
+        for more in reversed(range(_ATTEMPTS)):
+            told = self._run("stat", "--file-system", "--format=%S %b %a", self.folder(disk)).split()
+            block, blocks, left = map(int, told)
+            # No size would be no limit.
+            size = max(block, (blocks - left) * block + free)
+            try:
+                self._run("mount", "-o", f"remount,size={size}", self.folder(disk))
+                return
+            except subprocess.CalledProcessError:
+                # By now there may be more on it than that: the server goes on writing.
+                if not more:
+                    raise
 
     def used(self, disk):
         """Return how many bytes of a disk are used, also by files that have no name any more."""

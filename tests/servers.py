@@ -8,6 +8,7 @@ folder of its own instead of TCP, and with psycopg.
 import os
 import pwd
 import shutil
+import signal
 import subprocess
 import tempfile
 from contextlib import closing
@@ -127,6 +128,11 @@ class ThrowawayServer(Postgresql):
         self.child_process = None
         self._earlier_log = self.log
         self.start()
+
+    def terminate(self, _signal=signal.SIGTERM):
+        """Stop the server: at once by SIGQUIT, otherwise as soon as its sessions are ended."""
+        # testing.postgresql sends SIGINT whatever it is told. SIGTERM would wait for clients to go.
+        super(Postgresql, self).terminate(_signal if _signal == signal.SIGQUIT else signal.SIGINT)
 
     # What follows is called by the life cycle of testing.common.database.
 

@@ -1,9 +1,12 @@
 """The container files: linted, valid, and naming what is there; scripts/test-containers follows them."""
 
+import importlib.util
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 import pytest
@@ -103,3 +106,40 @@ def test_a_folder_that_is_there_is_refused_unless_it_is_empty():
             assert (cluster / "PG_VERSION").exists() and not (cluster / "cluster.new").exists()
     finally:
         shutil.rmtree(folder)
+
+
+def test_what_runs_in_a_folder_is_stopped_below_the_shell_that_waits_for_it():
+    described = importlib.util.spec_from_file_location("containers", ROOT / "scripts" / "containers.py")
+    containers = importlib.util.module_from_spec(described)
+    described.loader.exec_module(containers)
+    waiting = '"$@" && exit || exit'
+    # As scripts/inside leaves it: unshare, a shell, what was asked for.
+    command = ["bash", "-c", waiting, "-", "bash", "-c", waiting, "-", "sleep", "120"]
+    with subprocess.Popen(command) as started:
+        while not [one for child in containers.children(started.pid) for one in containers.children(child)]:
+            time.sleep(0.01)
+        containers.stop(started, 10)
+    assert started.returncode == 128 + signal.SIGINT
+
+
+@pytest.mark.parametrize("script", ["test-matrix", "test-containers"])
+def test_a_folder_in_which_somebody_has_something_is_not_filled(tmp_path, script):
+    """It would be emptied first."""
+    folder = tmp_path / "mine"
+    (folder / "build").mkdir(parents=True)
+    sourced = '. "$1/lib.sh"; . "$1/folders.sh"; own_folder "$2"'
+
+    def own():
+        command = ["bash", "-euc", sourced, script, ROOT / "scripts", folder]
+        return subprocess.run(command, capture_output=True, text=True)
+
+    refused = own()
+    assert refused.returncode == 1 and "holds what no script put there" in refused.stderr
+    assert [path.name for path in folder.iterdir()] == ["build"]
+    (folder / "build").rmdir()
+    for _ in range(2):
+        assert own().returncode == 0
+    (folder / "more").mkdir()
+    assert own().returncode == 0
+    used = (ROOT / "scripts" / script).read_text()
+    assert 0 < used.index('own_folder "$folder"') < used.index("\nbootstrap ")

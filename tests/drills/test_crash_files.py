@@ -52,11 +52,11 @@ def server(folder):
     throwaway.stop(signal.SIGQUIT)
 
 
-def wait_for(condition, seconds=20):
+def wait_for(condition, seconds=60):
     """Wait until a condition holds, and return what it is."""
     until = time.monotonic() + seconds
     while not (found := condition()):
-        assert time.monotonic() < until
+        assert time.monotonic() < until, f"not within {seconds} s"
         time.sleep(0.005)
     return found
 

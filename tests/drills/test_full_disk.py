@@ -51,7 +51,9 @@ def server(folder):
     )
     throwaway = SmallDiskServer(
         DISKS,
+        # Files of the WAL that are kept to be used again would be room on a full disk.
         initdb_args=initialized, min_wal_size="4MB", max_wal_size="1GB", shared_buffers="32MB",
+        wal_recycle="off",
     )  # fmt: skip
     with throwaway.connect(autocommit=True) as db:
         db.execute(f"CREATE TABLESPACE small LOCATION '{throwaway.folder(SPACE).resolve()}'")
@@ -119,7 +121,9 @@ def test_a_full_disk_of_the_matrix_files_keeps_exact_questions_waiting(server, f
     with server.connect(dbname="small") as other:
         expected, pid = other.execute(ASK).fetchall(), server.pid
     server.clear(MATRICES)
+    until = time.monotonic() + 30
     while server.used(MATRICES):
+        assert time.monotonic() < until, "a session still maps a file"
         time.sleep(0.02)
     server.leave(MATRICES, 64 << 10)
     told = refused(db, ASK, "DiskFull")
@@ -179,6 +183,7 @@ def test_a_full_disk_of_the_wal_ends_all_sessions_and_loses_nothing(server, fold
     """PostgreSQL cannot go on without it: a PANIC, and the recovery too may need more room than there is."""
     before, call = contents(db), ("SELECT hypercube.ingest(%s, neighbors => 8)", (f"{folder}/other",))
     starts = server.log.count("ready to accept connections")
+    db.execute("CHECKPOINT")
     server.leave(WAL, 0)
     with pytest.raises(psycopg.OperationalError):
         db.execute(*call)

@@ -29,7 +29,11 @@ def tree(tmp_path):
     copy = copy_of_tree(tmp_path / "tree")
     (copy / ".local").symlink_to((ROOT / ".local").resolve())
     changelog = copy / "CHANGELOG.md"
-    changelog.write_text(changelog.read_text().replace(f"{VERSION} (unreleased)", f"{VERSION} (2026-12-01)"))
+    # Of the day of a release, also where it was one already.
+    dated = re.sub(
+        rf"(?m)^## {re.escape(VERSION)} \(.*\)$", f"## {VERSION} (2026-12-01)", changelog.read_text()
+    )
+    changelog.write_text(dated)
     subprocess.run([*GIT, "init", "--quiet"], cwd=copy, check=True)
     commit(copy)
     return copy

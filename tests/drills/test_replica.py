@@ -58,7 +58,8 @@ def _shuffle():
 def pair():
     with contextlib.ExitStack() as stack:
         sources = stack.enter_context(open_folder())
-        primary = ThrowawayServer()
+        # A VACUUM at a moment that nobody chose would end questions of the standby.
+        primary = ThrowawayServer(autovacuum="off")
         stack.callback(primary.stop)
         with primary.connect(dbname="postgres", autocommit=True) as db:
             db.execute("CREATE DATABASE tenants")
@@ -134,15 +135,20 @@ def test_every_function_that_reads_answers_as_on_the_primary_for_everybody(pair,
     drilled("questions to a standby, of seven roles", count, "rows and refusals of the primary")
 
 
-def test_whatever_writes_refuses_with_25006_before_it_does_anything(pair, tmp_path, drilled):
-    """On the standby, and in a transaction of the primary that only reads; each one, from the catalogue."""
+@pytest.fixture(scope="module")
+def prepared(pair):
+    """A database "prepared" with something of each kind: arguments that fit, and the functions that write."""
     with pair.primary.connect(dbname="postgres", autocommit=True) as db:
         db.execute("CREATE DATABASE prepared")
     with pair.primary.connect(dbname="prepared", autocommit=True) as db:
         db.execute("CREATE EXTENSION hypercube CASCADE")
         db.execute("SELECT hypercube.allow_source(%s)", (str(pair.sources),))
-        sane = prepare(db, pair.sources)
-        writing = [function for function in functions(db) if function.writes]
+        return prepare(db, pair.sources), [function for function in functions(db) if function.writes]
+
+
+def test_whatever_writes_refuses_with_25006_before_it_does_anything(pair, prepared, drilled):
+    """On the standby, and in a transaction of the primary that only reads; each one, from the catalogue."""
+    sane, writing = prepared
     pair.catch_up()
     assert {function.name for function in writing} > ALSO_WHERE_NOTHING_IS_WRITTEN
     count = 0
@@ -177,7 +183,7 @@ def checked(db, folder):
     )
 
 
-def test_verifying_and_exporting_work_where_nothing_can_be_written(pair, drilled):
+def test_verifying_and_exporting_work_where_nothing_can_be_written(pair, prepared, drilled):
     pair.sources.chmod(0o777)
     with pair.primary.connect(dbname="prepared", autocommit=True) as db:
         db.execute("SELECT hypercube.allow_target(%s)", (str(pair.sources),))
@@ -322,6 +328,7 @@ def test_a_promoted_standby_answers_as_before_writes_and_goes_on_with_the_audit(
         before = [answer(db, *question) for name, *question in questions]
     pair.catch_up()
     pair.primary.terminate(signal.SIGQUIT)
+    assert "received immediate shutdown request" in pair.primary.log
 
     with pair.standby.connect(dbname="tenants", user=role, autocommit=True) as warm:
         assert answer(warm, *questions[0][1:]) == before[0]

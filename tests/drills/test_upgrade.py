@@ -240,6 +240,7 @@ def test_an_update_that_fails_leaves_the_earlier_version_at_work(prefix, server,
                 with pytest.raises(psycopg.errors.LockNotAvailable):
                     db.execute("ALTER EXTENSION hypercube UPDATE")
                 assert version_of(db) == version
+                db.execute("RESET lock_timeout")
             db.execute("ALTER EXTENSION hypercube UPDATE")
             assert version_of(db) == NEW and red(db) == []
     drilled(
