@@ -351,7 +351,7 @@ CREATE TABLE hypercube.expectation (
 COMMENT ON TABLE hypercube.expectation
     IS 'questions to each model with the answers they had when it was stored, computed in another way than questions are; health() asks them again';
 COMMENT ON COLUMN hypercube.expectation.kind
-    IS 'neighbors, nearest, analogy, map, tokenize or embed for a question; tensors, tokens, relations or points for a digest of rows; consensus for the models that maintain() last computed relation_consensus from';
+    IS 'neighbors, nearest, analogy, map, tokenize or embed for a question; tensors, tokens, relations, points or files for a digest of rows; consensus for the models that maintain() last computed relation_consensus from';
 COMMENT ON COLUMN hypercube.expectation.question
     IS 'the words or the text that is asked for';
 COMMENT ON COLUMN hypercube.expectation.inputs

@@ -75,11 +75,11 @@ BEGIN ATOMIC
 END;
 
 
--- Of all rows that an ingest wrote about the tokens of a model, so that a change of any of them is seen.  Sums,
+-- Of all rows that an ingest wrote about a model and its tokens, so that a change of any of them is seen.  Sums,
 -- where there are many: they need no order, and one row that is changed, lost or added changes one of them.
 CREATE FUNCTION hypercube._fingerprints(model_id integer)
     RETURNS TABLE (kind text, digest bytea)
-    ROWS 4
+    ROWS 5
     LANGUAGE sql
     STABLE
     PARALLEL SAFE
@@ -119,5 +119,12 @@ BEGIN ATOMIC
         LEFT JOIN hypercube.chunk AS c ON c.digest = piece.chunk_digest
         WHERE t.model_id = _fingerprints.model_id
         GROUP BY t.name, t.digest, t.stored, t.bytes
-    ) AS t;
+    ) AS t
+
+    UNION ALL
+    -- Whether their contents have these digests is asked where bytes are.
+    SELECT 'files', sha256(convert_to(coalesce(string_agg(
+        concat_ws(E'\x1f', f.path, encode(f.digest, 'base64')), E'\n' ORDER BY f.path COLLATE "C"), ''), 'UTF8'))
+    FROM hypercube.model_file AS f
+    WHERE f.model_id = _fingerprints.model_id;
 END;

@@ -269,8 +269,9 @@ BEGIN
                 SELECT format('%s of %s', part, chosen), h.ok, h.detail
                 FROM hypercube._model_health(chosen, CASE WHEN quick THEN 'quick' ELSE part END) AS h;
             EXCEPTION
-                -- Pages, indexes or bytes that cannot be read, a file that cannot be made: an answer to this question.
-                WHEN data_corrupted OR index_corrupted OR io_error OR disk_full OR undefined_file THEN
+                -- Pages, indexes or bytes that cannot be read or make no sense, a file that cannot be made: an answer to
+                -- this question.
+                WHEN data_corrupted OR index_corrupted OR internal_error OR external_routine_exception OR io_error OR disk_full OR undefined_file THEN
                     GET STACKED DIAGNOSTICS problem = MESSAGE_TEXT;
                     "check" := format('%s of %s', part, chosen);
                     ok := false;
@@ -291,7 +292,7 @@ BEGIN
                 ELSE RETURN QUERY SELECT v."check", v.ok, v.detail FROM hypercube._vectors_health() AS v;
             END CASE;
         EXCEPTION
-            WHEN data_corrupted OR index_corrupted OR io_error OR disk_full OR undefined_file THEN
+            WHEN data_corrupted OR index_corrupted OR internal_error OR external_routine_exception OR io_error OR disk_full OR undefined_file THEN
                 GET STACKED DIAGNOSTICS problem = MESSAGE_TEXT;
                 "check" := part;
                 ok := false;

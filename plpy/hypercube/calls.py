@@ -14,7 +14,11 @@ from hypercube import boundary, call_ids, counters
 EXTERNAL = "38000"
 # A call that is shorter does not pay for a look at the setting.
 _LOGGED_SECONDS = 0.01
+# Of the longest duration that is understood, in milliseconds: no call takes a hundred days.
+_DIGITS = 10
 _NO = ("off", "false", "no", "0")
+# What PostgreSQL keeps of application_name; it tells the client of what it does not.
+ROOM = 63
 
 
 class _Call:
@@ -69,8 +73,8 @@ def call_id():
 
 
 def named(function, identifier):
-    """Return what application_name is while a call writes, and in the log where one failed."""
-    return f"hypercube {function} {identifier}"
+    """Return what application_name is while a call writes, and in the log where one failed: the whole id."""
+    return f"hypercube {function[: ROOM - len('hypercube  ') - len(identifier)]} {identifier}"
 
 
 def _name_failure():
@@ -99,7 +103,8 @@ def _called(identifier):
 
 def _log_if_slow(name, seconds):
     least = boundary.text_setting("hypercube.log_min_duration")
-    if least and least.isascii() and least.isdigit() and seconds * 1000 >= int(least):
+    countable = least and least.isascii() and least.isdigit() and len(least) <= _DIGITS
+    if countable and seconds * 1000 >= int(least):
         boundary.log(f"call {call_id()}: {name} took {seconds:.3f} s")
 
 

@@ -183,7 +183,8 @@ def total(folder):
 
 
 def _names(folder):
-    with suppress(FileNotFoundError):
+    # A folder that cannot be read holds nothing for anybody; who could not count in it says so.
+    with suppress(OSError):
         return [name for name in os.listdir(folder) if name.isascii() and name.isdigit()]
     return []
 

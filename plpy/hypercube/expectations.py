@@ -17,7 +17,7 @@ from hypercube import (
     tokens,
     words,
 )
-from hypercube.errors import ClientGone, CorruptFile, HypercubeError, NotWritten, UnknownToken
+from hypercube.errors import ClientGone, HypercubeError
 
 # Answers to a question; one more than are compared in any case.
 K = 6
@@ -25,7 +25,7 @@ _CHOSEN = 24
 _WORDS = 5
 # Weights of the words of a question; the words of an analogy are no answer.
 _SCANS = {"nearest": (1.0, 1.0), "analogy": (-1.0, 1.0, 1.0)}
-_DIGESTS = ("tensors", "tokens", "relations", "points")
+_DIGESTS = ("tensors", "tokens", "relations", "points", "files")
 # An encoder is not read into memory for one sentence where it is larger.
 _ENCODER_LIMIT = 256 << 20
 
@@ -209,7 +209,10 @@ def _difference(model, one):
     answers = one["answers"] or [], one["scores"] or []
     try:
         found = _answer(model, one)
-    except (CorruptFile, NotWritten, UnknownToken) as refusal:
+    except ClientGone:
+        raise
+    except HypercubeError as refusal:
+        # Whatever it is refused with: it was answered when the model was stored.
         return str(refusal)
     if found is None:
         return "a word is another token"

@@ -27,12 +27,19 @@ def stored():
 
 
 def tables():
-    """Return name, estimated rows and bytes on disk of each table and materialized view."""
+    """Return name, estimated rows and bytes on disk of each table and materialized view.
+
+    One that is being written anew, as by refresh_consensus(), would be waited for: it is left out.
+    """
     return boundary.rows(
         "SELECT c.relname::text AS name, c.reltuples::float8 AS rows,"
         " pg_total_relation_size(c.oid)::float8 AS bytes"
         " FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace"
-        " WHERE n.nspname = 'hypercube' AND c.relkind IN ('r', 'm') ORDER BY c.relname"
+        " WHERE n.nspname = 'hypercube' AND c.relkind IN ('r', 'm')"
+        " AND NOT EXISTS (SELECT FROM pg_locks AS l LEFT JOIN pg_index AS i ON i.indexrelid = l.relation"
+        "  WHERE coalesce(i.indrelid, l.relation) = c.oid AND l.mode = 'AccessExclusiveLock'"
+        "   AND l.database = (SELECT d.oid FROM pg_database AS d WHERE d.datname = current_database()))"
+        " ORDER BY c.relname"
     )
 
 
@@ -87,12 +94,15 @@ def server():
     return boundary.rows(
         "SELECT pg_is_in_recovery() AS standby,"
         " CASE WHEN NOT pg_is_in_recovery() THEN NULL"
-        "  WHEN pg_last_wal_receive_lsn() <= pg_last_wal_replay_lsn() THEN 0"
+        # Whoever is not connected to a primary does not know what there is to replay.
+        "  WHEN pg_last_wal_receive_lsn() <= pg_last_wal_replay_lsn()"
+        "   AND EXISTS (SELECT FROM pg_stat_wal_receiver) THEN 0"
         # Where no transaction was replayed since it started, it is behind by that at most.
         "  ELSE extract(epoch FROM clock_timestamp()"
         "   - coalesce(pg_last_xact_replay_timestamp(), pg_postmaster_start_time()))"
         "  END::float8 AS behind,"
-        " (SELECT count(*) FROM pg_stat_replication) AS standbys,"
+        # A base backup is connected too, and replays nothing.
+        " (SELECT count(*) FROM pg_stat_replication AS r WHERE r.replay_lsn IS NOT NULL) AS standbys,"
         " CASE WHEN NOT pg_is_in_recovery()"
         "  THEN (SELECT max(pg_wal_lsn_diff(pg_current_wal_lsn(), r.replay_lsn))"
         "  FROM pg_stat_replication AS r) END::float8 AS behind_bytes,"

@@ -5,6 +5,7 @@ import os
 
 from hypercube import __version__, boundary, catalog, embeddings, expectations, expected, lexicon
 from hypercube.chunks import chunk_digest
+from hypercube.errors import InvalidArgument
 
 _PACKAGES = ("numpy", "scipy", "safetensors", "blake3", "ml_dtypes", "tokenizers")
 _SAMPLE = 8
@@ -51,6 +52,10 @@ def environment():
 
 def model(name, part):
     """Return the (ok, detail) rows of one part of a model: none where there is nothing to check."""
+    if part not in _PARTS:
+        raise InvalidArgument(
+            f'no check is called "{part}"', hint="SELECT * FROM hypercube.health() asks all."
+        )
     found = catalog.find_model(name)
     return [row for row in [_PARTS[part](found)] if row is not None]
 

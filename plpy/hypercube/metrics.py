@@ -55,7 +55,7 @@ def _told(row, families):
 
 
 _INFO = Family("hypercube_version_info", GAUGE, "Always 1; the versions of the extension and of the package.")
-_COUNTED = Family("hypercube_calls_counted", GAUGE, "Whether calls of new sessions are counted.")
+_COUNTED = Family("hypercube_calls_counted", GAUGE, "Whether calls of the session that asks are counted.")
 _SECONDS = Family("hypercube_call_seconds", HISTOGRAM, "Calls of functions in Python, by their duration.")
 _ERRORS = Family("hypercube_call_errors_total", COUNTER, "Calls that failed, by SQLSTATE.")
 _SQL_CALLS = Family(

@@ -6,8 +6,6 @@ from contextlib import contextmanager
 from hypercube import boundary, calls
 
 _REPORT_SECONDS = 1.0
-# What PostgreSQL keeps of application_name.
-_ROOM = 63
 
 # The name that was there before a call, and the one that it set last.
 _before = []
@@ -112,4 +110,4 @@ class Progress:
         # Everybody on the server sees it, so it does not say on what.
         text = f" {percent}% {remaining:.0f}s {self._stage}"
         # Of a long id of a client what there is room for: of ours always all.
-        _show(calls.named(self._operation, calls.call_id())[: _ROOM - len(text)] + text)
+        _show(calls.named(self._operation, calls.call_id())[: calls.ROOM - len(text)] + text)

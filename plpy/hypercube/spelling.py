@@ -51,6 +51,9 @@ def load(files):
         tokenizer = _ask_library(failure, _wordpiece, pieces, _says_lower(files, pieces))
     tokenizer.no_truncation()
     tokenizer.no_padding()
+    # For training: merges are left out at random, and a text has other tokens each time.
+    if getattr(tokenizer.model, "dropout", None) is not None:
+        tokenizer.model.dropout = None
     # A template could repeat a text any number of times.
     if not _adds_little(tokenizer.post_processor):
         tokenizer.post_processor = None

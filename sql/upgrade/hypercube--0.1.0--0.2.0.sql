@@ -72,7 +72,7 @@ CREATE TABLE hypercube.expectation (
 COMMENT ON TABLE hypercube.expectation
     IS 'questions to each model with the answers they had when it was stored, computed in another way than questions are; health() asks them again';
 COMMENT ON COLUMN hypercube.expectation.kind
-    IS 'neighbors, nearest, analogy, map, tokenize or embed for a question; tensors, tokens, relations or points for a digest of rows; consensus for the models that maintain() last computed relation_consensus from';
+    IS 'neighbors, nearest, analogy, map, tokenize or embed for a question; tensors, tokens, relations, points or files for a digest of rows; consensus for the models that maintain() last computed relation_consensus from';
 COMMENT ON COLUMN hypercube.expectation.question
     IS 'the words or the text that is asked for';
 COMMENT ON COLUMN hypercube.expectation.inputs
@@ -237,11 +237,11 @@ COMMENT ON FUNCTION hypercube.ingest_texts_from(refcursor, text, text, boolean, 
     IS 'stores texts from an open cursor over name, content and metadata: from any query or table, whose rows are read in parts';
 
 
--- Of all rows that an ingest wrote about the tokens of a model, so that a change of any of them is seen.  Sums,
+-- Of all rows that an ingest wrote about a model and its tokens, so that a change of any of them is seen.  Sums,
 -- where there are many: they need no order, and one row that is changed, lost or added changes one of them.
 CREATE FUNCTION hypercube._fingerprints(model_id integer)
     RETURNS TABLE (kind text, digest bytea)
-    ROWS 4
+    ROWS 5
     LANGUAGE sql
     STABLE
     PARALLEL SAFE
@@ -281,7 +281,14 @@ BEGIN ATOMIC
         LEFT JOIN hypercube.chunk AS c ON c.digest = piece.chunk_digest
         WHERE t.model_id = _fingerprints.model_id
         GROUP BY t.name, t.digest, t.stored, t.bytes
-    ) AS t;
+    ) AS t
+
+    UNION ALL
+    -- Whether their contents have these digests is asked where bytes are.
+    SELECT 'files', sha256(convert_to(coalesce(string_agg(
+        concat_ws(E'\x1f', f.path, encode(f.digest, 'base64')), E'\n' ORDER BY f.path COLLATE "C"), ''), 'UTF8'))
+    FROM hypercube.model_file AS f
+    WHERE f.model_id = _fingerprints.model_id;
 END;
 
 
@@ -694,8 +701,9 @@ BEGIN
                 SELECT format('%s of %s', part, chosen), h.ok, h.detail
                 FROM hypercube._model_health(chosen, CASE WHEN quick THEN 'quick' ELSE part END) AS h;
             EXCEPTION
-                -- Pages, indexes or bytes that cannot be read, a file that cannot be made: an answer to this question.
-                WHEN data_corrupted OR index_corrupted OR io_error OR disk_full OR undefined_file THEN
+                -- Pages, indexes or bytes that cannot be read or make no sense, a file that cannot be made: an answer to
+                -- this question.
+                WHEN data_corrupted OR index_corrupted OR internal_error OR external_routine_exception OR io_error OR disk_full OR undefined_file THEN
                     GET STACKED DIAGNOSTICS problem = MESSAGE_TEXT;
                     "check" := format('%s of %s', part, chosen);
                     ok := false;
@@ -716,7 +724,7 @@ BEGIN
                 ELSE RETURN QUERY SELECT v."check", v.ok, v.detail FROM hypercube._vectors_health() AS v;
             END CASE;
         EXCEPTION
-            WHEN data_corrupted OR index_corrupted OR io_error OR disk_full OR undefined_file THEN
+            WHEN data_corrupted OR index_corrupted OR internal_error OR external_routine_exception OR io_error OR disk_full OR undefined_file THEN
                 GET STACKED DIAGNOSTICS problem = MESSAGE_TEXT;
                 "check" := part;
                 ok := false;

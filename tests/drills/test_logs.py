@@ -120,6 +120,24 @@ def test_what_is_no_id_is_not_taken(small, given):
     small.execute("RESET hypercube.call_id")
 
 
+def test_the_longest_id_fits_behind_the_longest_name_of_a_function(small):
+    """Of what is longer than PostgreSQL keeps the end would be gone, and its client told so each time."""
+    told = []
+    small.add_notice_handler(lambda notice: told.append(notice.message_primary))
+    small.execute("SELECT set_config('hypercube.call_id', %s, false)", ("x" * 32,))
+    assert failed(small, "SELECT hypercube.orthographic_neighbors('waab', -1)") == "x" * 32
+    small.execute("RESET hypercube.call_id")
+    assert told == []
+
+
+@pytest.mark.parametrize("least", ["1e3", "-1", "9" * 5000])
+def test_a_duration_that_is_none_is_not_taken(small, least):
+    # The first question of a session imports numpy: a short call does not look at the setting.
+    with psycopg.connect(small.info.dsn, autocommit=True) as fresh:
+        fresh.execute("SELECT set_config('hypercube.log_min_duration', %s, false)", (least,))
+        assert -1 <= one(fresh, f"SELECT hypercube.similarity('{W[0]}', '{W[1]}')") <= 1
+
+
 def test_a_statement_that_fails_inside_is_told_with_the_id_as_well(small):
     """It is no refusal of ours, and passes through with its own code."""
     with small.transaction(force_rollback=True):

@@ -162,6 +162,23 @@ def test_the_role_for_monitoring_sees_numbers_and_nothing_else(monitor, db):
         db.execute("SELECT * FROM hypercube.metrics()")
 
 
+def test_who_fills_the_consensus_anew_keeps_no_metrics_waiting(watched_server, monitor):
+    def tables():
+        rows = monitor.execute(
+            "SELECT labels ->> 'table' FROM hypercube.metrics('stored') WHERE name ~ 'bytes'"
+        )
+        return {table for (table,) in rows}
+
+    before = tables()
+    with watched_server.connect(dbname="watched") as other:
+        other.execute("REFRESH MATERIALIZED VIEW hypercube.relation_consensus")
+        monitor.execute("SET statement_timeout = '30s'")
+        assert before - tables() == {"relation_consensus"}
+        other.rollback()
+        monitor.execute("RESET statement_timeout")
+        assert tables() == before
+
+
 def counted(db, function):
     """Return how often a function was called, and how often it failed."""
     rows = db.execute(

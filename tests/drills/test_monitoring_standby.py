@@ -1,13 +1,17 @@
 """A standby that is watched: it writes no row, and counts its calls all the same."""
 
+import os
+import shutil
+from contextlib import contextmanager
+
 import psycopg
 import pytest
 
 from chapters import open_folder
-from monitoring import promtool, wait_until
+from monitoring import program, promtool, wait_until
 from replicas import standby_of
 from rows import ingest, one
-from servers import ThrowawayServer
+from servers import ThrowawayServer, as_server_user, program_folder, server_user
 from small_models import vectors, words, write_model
 
 W = words(4)
@@ -17,6 +21,18 @@ def metrics(db, part):
     """Return the values of metrics of a part by name and first label."""
     rows = db.execute("SELECT name, labels, value FROM hypercube.metrics(%s)", (part,)).fetchall()
     return {(name, *sorted(labels.values())): value for name, labels, value in rows if "le" not in labels}
+
+
+@contextmanager
+def receiver_of(server, folder):
+    """Run pg_receivewal, which pg_basebackup does too while it copies."""
+    folder.mkdir()
+    if os.getuid() == 0:
+        shutil.chown(folder, server_user().pw_name)
+    place = ["-h", server.socket_folder, "-p", server.settings["port"], "-U", "postgres"]
+    command = [program_folder() / "pg_receivewal", "-D", folder, "--no-sync", *place]
+    with program(as_server_user(command), folder.with_suffix(".log")):
+        yield
 
 
 def test_a_standby_counts_its_own_calls_and_both_tell_how_far_it_is_behind(drilled):
@@ -42,8 +58,8 @@ def test_a_standby_counts_its_own_calls_and_both_tell_how_far_it_is_behind(drill
                 assert refused == 1
                 here = metrics(standby, "server")
                 assert here["hypercube_standby",] == 1 and here["hypercube_replay_lag_seconds",] < 60
-                there = metrics(db, "server")
-                assert there["hypercube_standby",] == 0 and there["hypercube_standbys",] == 1
+                assert metrics(db, "server")["hypercube_standby",] == 0
+                wait_until(lambda: metrics(db, "server")["hypercube_standbys",] == 1)
                 assert ("hypercube_backup_bytes", "full") in metrics(standby, "backups")
 
                 standby.execute("SELECT pg_wal_replay_pause()")
@@ -54,6 +70,18 @@ def test_a_standby_counts_its_own_calls_and_both_tell_how_far_it_is_behind(drill
                 standby.execute("SELECT pg_wal_replay_resume()")
                 wait_until(lambda: metrics(db, "server")["hypercube_standby_lag_bytes",] < 1 << 20)
                 promtool("check", "metrics", told=one(standby, "SELECT hypercube.metrics_text()"))
+
+                # Who only receives WAL stands in nobody's place.
+                with receiver_of(primary, folder / "received"):
+                    seen = "SELECT count(*) FROM pg_stat_replication"
+                    wait_until(lambda: one(db, seen) == 2)
+                    assert metrics(db, "server")["hypercube_standbys",] == 1
+
+                # It has replayed all that it received, and does not know what it did not.
+                wait_until(lambda: metrics(standby, "server")["hypercube_replay_lag_seconds",] == 0)
+                standby.execute("ALTER SYSTEM SET primary_conninfo = 'host=/nowhere'")
+                standby.execute("SELECT pg_reload_conf()")
+                wait_until(lambda: metrics(standby, "server")["hypercube_replay_lag_seconds",] > 1)
     finally:
         primary.stop()
     drilled("a standby that stops replaying", 1, "its lag is told by the primary; it counts its own calls")

@@ -93,6 +93,12 @@ def test_an_empty_database_is_green(own):
         ("DELETE FROM hypercube.projection", "answer of m"),
         ("UPDATE hypercube.model_file SET content = '{' WHERE path = 'tokenizer.json'", "bytes of m"),
         ("DELETE FROM hypercube.token WHERE token_id = 3", "rows of m"),
+        ("DELETE FROM hypercube.model_file WHERE path = 'config.json'", "rows of m"),
+        ("UPDATE hypercube.model SET tokenizer = NULL", "answer of m"),
+        ("UPDATE hypercube.model SET embedding = 'nothing'", "answer of m"),
+        ("UPDATE hypercube.tensor SET dtype = 'F16'", "matrix of m"),
+        # An index that the catalogue knows of, and nobody can open: an error of the kind that should not be.
+        ("DELETE FROM pg_class WHERE oid = 'hypercube.relation_pkey'::regclass", "rows of m"),
         ("INSERT INTO hypercube.token VALUES (99, 1, 'word', true, 'a', 'a')", "orphans"),
         ("INSERT INTO hypercube.relation VALUES (99, 1, 2, 0.5, 1, 0, 0, 'E')", "orphans"),
         ("INSERT INTO hypercube.chunk VALUES ('\\x00', 1, '\\x00')", "orphans"),
@@ -127,6 +133,16 @@ def test_damage_is_told_in_words(own, sources):
     assert set(told) == {"rows of m", "answer of m"}
     assert "relations are not as they were stored" in told["rows of m"]
     assert 'neighbors of "' in told["answer of m"]
+
+
+def test_what_a_question_is_refused_with_is_the_answer_of_its_row_alone(server, own, sources):
+    """A session that has not read the tokenizer yet: the others go on with what they read."""
+    ingest(own, write_model(sources / "m", vectors(50)))
+    own.execute("DELETE FROM hypercube.model_file")
+    with psycopg.connect(**own.info.get_parameters(), autocommit=True) as fresh:
+        found = checks(fresh)
+    assert [check for check, (ok, _) in found.items() if not ok] == ["rows of m", "answer of m"]
+    assert "tokenizer.json" in found["answer of m"][1] and "orphans" in found
 
 
 def test_two_damages_that_even_out_in_a_sum_are_seen(own, sources):
@@ -282,6 +298,12 @@ class TestReaders:
             assert one(ann, "SELECT count(*) FROM hypercube.expectation") == 0
         finally:
             people._root.execute("SELECT hypercube.grant_model(name, 'public') FROM hypercube.model")
+
+    def test_a_check_that_is_none_is_a_refusal_and_no_defect(self, people):
+        """Of which the alerts would tell, whoever asks for it."""
+        ann = people("hypercube_reader")
+        for part in ("NULL", "'nothing'"):
+            refused(ann, f"SELECT * FROM hypercube._model_health('m', {part})", "InvalidParameterValue")
 
     def test_it_counts_as_one_question(self, people):
         ann = people("hypercube_reader")

@@ -1,5 +1,6 @@
 """Counters of calls: what many processes count is what is read, whatever becomes of them and their files."""
 
+import bisect
 import multiprocessing
 import os
 import random
@@ -142,22 +143,44 @@ def test_links_and_pipes_are_not_followed(tmp_path):
     assert total(folder) == ({}, {})
 
 
+def test_what_is_no_folder_holds_no_counts(tmp_path):
+    (tmp_path / "calls").write_bytes(b"")
+    assert total(tmp_path / "calls") == total(tmp_path / "nothing") == ({}, {})
+    with pytest.raises(OSError):
+        Counters(tmp_path / "calls")
+
+
 def test_files_are_for_their_user_alone(tmp_path):
     Counters(tmp_path / "calls").add("search", 1.0)
     assert os.stat(tmp_path / "calls").st_mode & 0o777 == 0o700
     assert os.stat(tmp_path / "calls" / "0").st_mode & 0o777 == 0o600
 
 
-def test_counting_costs_less_than_two_microseconds(tmp_path):
-    counted = Counters(tmp_path)
+class _Listed:
+    """The same two numbers in a list of this process, as the measure of what counting costs."""
+
+    def __init__(self):
+        self._numbers = [0.0] * 16
+        self._places = {"search": 0}
+
+    def add(self, function, seconds):
+        numbers = self._numbers
+        place = self._places.get(function)
+        numbers[place] += seconds
+        numbers[place + 1 + bisect.bisect_left(BOUNDS, seconds)] += 1.0
+
+
+def test_counting_costs_little_more_than_two_numbers_in_a_list(tmp_path):
+    counted, listed = Counters(tmp_path), _Listed()
     counted.add("search", 0.01)
-    best = min(_seconds(counted) for _ in range(20))
-    assert best < 2e-6
-    assert counters.total(tmp_path)[0]["search"][1][4] == 1 + 20 * 1000
+    # Turn by turn, so that both have the same share of a machine that does other things.
+    times = [(_seconds(counted), _seconds(listed)) for _ in range(50)]
+    assert min(mapped for mapped, _ in times) < 3 * min(plain for _, plain in times)
+    assert counters.total(tmp_path)[0]["search"][1][4] == 1 + 50 * 1000
 
 
-def _seconds(counted):
+def _seconds(counting):
     began = time.perf_counter()
     for _ in range(1000):
-        counted.add("search", 0.01)
-    return (time.perf_counter() - began) / 1000
+        counting.add("search", 0.01)
+    return time.perf_counter() - began

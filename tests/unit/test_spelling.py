@@ -37,6 +37,15 @@ def test_truncation_and_padding_of_the_file_are_switched_off():
     assert ids(wordpiece(), "the whales the whales", False) == [3, 4, 5, 3, 4, 5]
 
 
+def test_a_text_has_the_same_tokens_each_time_whatever_dropout_the_file_asks_for():
+    vocab = {"a": 0, "b": 1, "c": 2, "ab": 3, "abc": 4}
+    model = models.BPE(vocab, [("a", "b"), ("ab", "c")], dropout=0.5)
+    files = {"tokenizer.json": Tokenizer(model).to_str().encode()}
+    assert b'"dropout":0.5' in files["tokenizer.json"]
+    tokenizer = spelling.load(files)
+    assert {tuple(spelling.encode(tokenizer, ["abc"])[0].ids) for _ in range(64)} == {(4,)}
+
+
 @pytest.mark.parametrize(
     "processor",
     [
