@@ -129,11 +129,15 @@ class BlueGreen:
                 )
         other.data.parent.mkdir(parents=True, exist_ok=True)
         size = int(live.ask("SELECT sum(pg_database_size(oid)) FROM pg_database"))
-        if size * 1.1 > shutil.disk_usage(other.data.parent).free:
+        place = other.data if other.data.exists() else other.data.parent
+        if size * 1.1 > shutil.disk_usage(place).free:
             raise Refused(f"{other.data} needs {size / 2**30:.1f} GiB, which are not free there.")
         self.note(other="building", origin=self.state["live"], copy=str(other.data))
         if other.data.exists():
-            shutil.rmtree(other.data)
+            # It may be a disk, or in a folder where the server's user makes no other.
+            for path in other.data.iterdir():
+                shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+            other.data.chmod(0o700)
         live.drop_slot()
         live.make_slot()
         say(f"copying {live.name}, {size / 2**20:.0f} MiB, to {other.data}")
@@ -261,7 +265,8 @@ class BlueGreen:
             new.promote()
         if self.after and new.name != self.state["origin"]:
             for dbname in self.pooler.behind:
-                new.ask(self.after, dbname, seconds=600)
+                # Statements of the administrator's own, with the search_path that he gave the database.
+                new.ask(self.after, dbname, seconds=600, environment=None)
                 red = unhealthy(new, dbname)
                 if red:
                     raise Refused(f"health() of {new.name} is red in {dbname}: {'; '.join(red)}")
@@ -316,7 +321,7 @@ def main(task, path, *options):
             for cluster in both.clusters.values():
                 cluster.settle()
         getattr(both, task)(*([True] if options else []))
-    except Refused as problem:
+    except (Refused, OSError) as problem:
         sys.exit(f"bluegreen: {problem}")
 
 

@@ -1,12 +1,13 @@
 """Whether two clusters give equal answers to questions that are drawn from what is stored."""
 
+import os
 import re
 import subprocess
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from bluegreen_servers import Refused, run, wait
+from bluegreen_servers import SAFE, Refused, run, wait
 
 _QUESTIONS = Path(__file__).with_name("bluegreen_questions.sql")
 _HEADER = """\\set ON_ERROR_STOP off
@@ -23,7 +24,7 @@ def questions(cluster, dbname, verify):
     """Return the statements to ask, drawn from one database."""
     program = [cluster.programs / "psql", "-XqAt0", "-v", "ON_ERROR_STOP=1"]
     program += ["-v", f"verify={'on' if verify else 'off'}", "-d", cluster.conninfo(dbname)]
-    return [told for told in run([*program, "-f", _QUESTIONS]).split("\0") if told]
+    return [told for told in run([*program, "-f", _QUESTIONS], environment=SAFE).split("\0") if told]
 
 
 def answers(cluster, dbname, statements):
@@ -39,6 +40,7 @@ def answers(cluster, dbname, statements):
         input=(_HEADER + asked).encode(),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
+        env=os.environ | SAFE,
     )
     found = told.stdout.decode("utf-8", "replace").split(f"{mark}\n")[1:]
     if told.returncode or len(found) != len(statements):

@@ -3,6 +3,7 @@
 Needs the standard library only: a server has no client library for Python.
 """
 
+import contextlib
 import os
 import re
 import subprocess
@@ -10,6 +11,8 @@ import time
 from pathlib import Path
 
 SLOT = "bluegreen"
+# The owner of a database may set its search_path, and put functions of his own before pg_catalog's.
+SAFE = {"PGOPTIONS": "-c search_path=", "PGCONNECT_TIMEOUT": "10"}
 _SECONDS = 60
 
 
@@ -51,12 +54,16 @@ def wait(condition, seconds, what):
 def write_whole(path, text):
     """Write a file so that it is the old one or the new one, whenever the machine stops."""
     beside = path.with_name(path.name + ".new")
-    mode = path.stat().st_mode & 0o777 if path.exists() else 0o600
+    old = path.stat() if path.exists() else None
     beside.unlink(missing_ok=True)
     # It may hold passwords: nobody reads it who may not read the old one.
     made = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with open(made, "w", encoding="utf-8") as file:
-        os.fchmod(made, mode)
+        if old:
+            # Its group may be that of a pooler of another user.
+            with contextlib.suppress(PermissionError):
+                os.fchown(made, -1, old.st_gid)
+            os.fchmod(made, old.st_mode & 0o777)
         file.write(text)
         file.flush()
         os.fsync(made)
@@ -86,10 +93,10 @@ class Cluster:
         self.environment = dict(pair.split("=", 1) for pair in section.get("environment", "").split())
         self._log = log
 
-    def ask(self, statement, dbname="postgres", seconds=_SECONDS):
+    def ask(self, statement, dbname="postgres", seconds=_SECONDS, environment=SAFE):
         """Return what psql prints."""
         command = [self.programs / "psql", "-XqAt", "-v", "ON_ERROR_STOP=1", "-d", self.conninfo(dbname)]
-        return run(command, text=statement, seconds=seconds, environment={"PGCONNECT_TIMEOUT": "10"})
+        return run(command, text=statement, seconds=seconds, environment=environment)
 
     def conninfo(self, dbname):
         told = {"host": self.host, "port": self.port, "user": self.user, "dbname": dbname}
@@ -185,7 +192,7 @@ class Cluster:
         )
 
     def is_followed(self):
-        """Whether the other cluster is streaming from this one and has replayed all that it knows of."""
+        """Whether the other cluster is streaming from this one."""
         return (
             self.ask(
                 "SELECT count(*) FROM pg_stat_replication"
@@ -246,7 +253,9 @@ class Pooler:
         end = time.monotonic() + self.limit
         # A login that fails makes pgbouncer turn clients away. PAUSE breaks off one that is going on; and to
         # fill up to min_pool_size it logs in where it is paused, into a stopped cluster: not until RELOAD.
-        self._tell("SET min_pool_size = 0")
+        # Nor may another begin while it is looked whether one is; those that are there go on serving clients.
+        for setting in ("min_pool_size", "default_pool_size", "reserve_pool_size"):
+            self._tell(f"SET {setting} = 0")
         while self._is_logging_in() and time.monotonic() < end:
             time.sleep(0.02)
         for name in sorted(self.databases):

@@ -114,7 +114,20 @@ def test_what_runs_in_a_folder_is_stopped_below_the_shell_that_waits_for_it():
     described.loader.exec_module(containers)
     waiting = '"$@" && exit || exit'
     # As scripts/inside leaves it: unshare, a shell, what was asked for.
-    command = ["bash", "-c", waiting, "-", "bash", "-c", waiting, "-", "sleep", "120"]
+    command = [
+        "bash",
+        "-c",
+        waiting,
+        "-",
+        "bash",
+        "-c",
+        waiting,
+        "-",
+        "env",
+        "--default-signal=INT",
+        "sleep",
+        "120",
+    ]
     with subprocess.Popen(command) as started:
         while not [one for child in containers.children(started.pid) for one in containers.children(child)]:
             time.sleep(0.01)

@@ -28,7 +28,14 @@ def test_the_table_has_a_row_for_each_drill_also_for_one_that_failed(tmp_path):
 
 
 def test_it_says_which_drills_there_are_and_runs_none_where_it_was_asked_for_something_else():
-    for arguments in (["nothing"], ["--rounds", "0"], ["--rounds"], ["../conftest"]):
+    for arguments in (
+        ["nothing"],
+        ["cra.h"],
+        ["pg_upgrade"],
+        ["--rounds", "0"],
+        ["--rounds"],
+        ["../conftest"],
+    ):
         run = subprocess.run([SCRIPTS / "drill", *arguments], capture_output=True, text=True)
         assert run.returncode == 2 and not run.stdout
         assert run.stderr.startswith("usage: drill") and "\n  crash\n" in run.stderr

@@ -5,6 +5,8 @@
 -- the time of a restore, to whom you would trust with that.
 \set ON_ERROR_STOP on
 BEGIN;
+-- The owner of the database may have set another, with functions of his own in it.
+SET LOCAL search_path = pg_catalog, pg_temp;
 \if :{?done}
 REVOKE :"role" FROM :"member";
 REVOKE ALL ON ALL TABLES IN SCHEMA hypercube FROM :"role";

@@ -1,6 +1,6 @@
 """What was ingested, read back: every digest recomputed, every file written again."""
 
-from hypercube import audit, catalog, chunks, doors, rights, sources, targets, weights
+from hypercube import audit, boundary, catalog, chunks, doors, expected, rights, sources, targets, weights
 from hypercube.errors import CorruptFile, StepMissing
 from hypercube.progress import Progress
 
@@ -50,10 +50,12 @@ def verify_model(name):
             ("file", path, same, "digest recomputed" if same else "its bytes differ from its digest")
         )
     root = chunks.merkle_root({tensor["name"]: tensor["digest"] for tensor in tensors})
-    found.append((
-        "model", model["name"], root == model["root"],
-        "root recomputed" if root == model["root"] else "the tensors are not those of the root",
-    ))  # fmt: skip
+    detail = "root recomputed"
+    if root != model["root"]:
+        detail = "the tensors are not those of the root"
+    elif boundary.read_as_owner(lambda: expected.has_its_files(model["id"])) is False:
+        detail = "small files were added, or are missing"
+    found.append(("model", model["name"], detail == "root recomputed", detail))
     progress.end()
     wrong = [name for _, name, ok, _ in found if ok is False]
     audit.record("verify", "model", model["name"], {"checked": len(found), "wrong": wrong[:_SHOWN]})

@@ -240,10 +240,18 @@ def read_vectors(data, model):
 
 def read_array(data, model):
     """Return float32 vectors (m, d) from ``array_send`` of a real[] with one or two dimensions."""
-    import numpy as np
-
     if data is None:
         raise InvalidArgument("the vectors must not be null", hint=length_hint(model))
+    try:
+        return _parse_array(data, model)
+    except (struct.error, ValueError):
+        # Whoever may ask can call what nearest_batch calls, with bytes of his own.
+        raise InvalidArgument("the bytes are not those of an array", hint=length_hint(model)) from None
+
+
+def _parse_array(data, model):
+    import numpy as np
+
     dimensions, nulls, kind = struct.unpack_from(">iii", data)
     sides = [struct.unpack_from(">ii", data, 12 + 8 * side)[0] for side in range(dimensions)]
     if nulls:

@@ -255,9 +255,14 @@ def _scan(model, one, k):
 
 def keep(model, unit=None):
     """Make and store the expectations of a model; return in words what its rows do not answer so already."""
+    store(model, unit)
+    return ask(model, quick=True)[2]
+
+
+def store(model, unit=None):
+    """Make and store the expectations of a model."""
     made = make(model, unit)
     boundary.as_owner(lambda: expected.store(model["id"], made))
-    return ask(model, quick=True)[2]
 
 
 def keep_missing():
@@ -273,14 +278,15 @@ def keep_missing():
     for name in expected.missing():
         boundary.tick()
         try:
-            differences = keep(catalog.find_model(name))
+            model = catalog.find_model(name)
+            store(model)
+            made.append(name)
+            if differences := ask(model, quick=True)[2]:
+                wrong[name] = "its rows answer otherwise: " + "; ".join(differences)
         except (boundary.Canceled, ClientGone):
             raise
         except (HypercubeError, MemoryError, boundary.StatementError) as problem:
             # A page that cannot be read, or what this model takes: that keeps no other from having some.
-            wrong[name] = f"none made: {str(problem) or type(problem).__name__}"
-        else:
-            made.append(name)
-            if differences:
-                wrong[name] = "its rows answer otherwise: " + "; ".join(differences)
+            what = "not asked" if name in made else "none made"
+            wrong[name] = f"{what}: {str(problem) or type(problem).__name__}"
     return made, wrong

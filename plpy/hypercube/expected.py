@@ -3,22 +3,22 @@
 Names are qualified and values are bound.
 """
 
+import json
+
 from hypercube import boundary
 
 
 def store(model_id, expectations):
-    """Insert expectations, dicts of the columns but the model."""
-    for one in expectations:
-        boundary.write(
-            "INSERT INTO hypercube.expectation"
-            " (model_id, kind, ordinal, question, inputs, answers, scores, digest)"
-            " VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
-            types=("int", "text", "int", "text[]", "int[]", "int[]", "real[]", "bytea"),
-            args=(
-                model_id, one["kind"], one["ordinal"], one["question"], one["inputs"], one["answers"],
-                one["scores"], one["digest"],
-            ),
-        )  # fmt: skip
+    """Insert expectations, dicts of the columns but the model: all of them or none."""
+    boundary.write(
+        "INSERT INTO hypercube.expectation"
+        " (model_id, kind, ordinal, question, inputs, answers, scores, digest)"
+        " SELECT $1, r.kind, r.ordinal, r.question, r.inputs, r.answers, r.scores, decode(r.digest, 'hex')"
+        " FROM json_to_recordset($2) AS r (kind text, ordinal int, question text[], inputs int[],"
+        "  answers int[], scores real[], digest text)",
+        types=("int", "json"),
+        args=(model_id, json.dumps(expectations, default=bytes.hex)),
+    )
 
 
 def of_model(model_id):
@@ -46,6 +46,18 @@ def fingerprints(model_id):
         "SELECT kind, digest FROM hypercube._fingerprints($1)", types=("int",), args=(model_id,)
     )
     return {row["kind"]: row["digest"] for row in found}
+
+
+def has_its_files(model_id):
+    """Return whether a model has the small files that it was stored with, None where that is not known."""
+    found = boundary.rows(
+        "SELECT e.digest = f.digest AS same FROM hypercube.expectation AS e"
+        " JOIN hypercube._fingerprints($1) AS f ON f.kind = 'files'"
+        " WHERE e.model_id = $1 AND e.kind = 'files'",
+        types=("int",),
+        args=(model_id,),
+    )
+    return found[0]["same"] if found else None
 
 
 def chosen_words(model_id, count):

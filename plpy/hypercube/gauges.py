@@ -110,6 +110,7 @@ def server():
         " extract(epoch FROM a.last_archived_time)::float8 AS last_archived,"
         " extract(epoch FROM a.last_failed_time)::float8 AS last_failed,"
         " current_setting('archive_mode') <> 'off' AS archiving,"
+        " (SELECT count(*) FROM pg_ls_archive_statusdir() AS f WHERE f.name LIKE '%.ready') AS waiting,"
         " extract(epoch FROM pg_postmaster_start_time())::float8 AS started"
         " FROM pg_stat_archiver AS a"
     )[0]

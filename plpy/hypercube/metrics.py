@@ -174,6 +174,7 @@ _SERVER = {
         "hypercube_standby_lag_bytes", GAUGE, "WAL that the slowest of them has not replayed."
     ),
     "archiving": Family("hypercube_archive_mode", GAUGE, "Whether archive_mode is on."),
+    "waiting": Family("hypercube_archive_waiting_files", GAUGE, "WAL files that are not archived yet."),
     "archived": Family("hypercube_archived_total", COUNTER, "WAL files that were archived."),
     "failed": Family("hypercube_archive_failures_total", COUNTER, "Attempts to archive that failed."),
     "last_archived": Family(

@@ -72,12 +72,13 @@ def revoke_model(model, grantee):
 
 
 def give_model(model, owner):
-    """Make a role the owner of a model."""
-    boundary.write(
+    """Make a role the owner of a model; NotAllowed as for `hold_model`."""
+    if not boundary.write(
         "UPDATE hypercube.model SET owner = $2 WHERE id = $1 AND owner = $3",
         types=("int", "name", "name"),
         args=(model["id"], owner, model["owner"]),
-    )
+    ):
+        raise _gone(model, "model")
 
 
 def grant_document(document, grantee):
@@ -101,12 +102,13 @@ def revoke_document(document, grantee):
 
 
 def give_document(document, owner):
-    """Make a role the owner of a document."""
-    boundary.write(
+    """Make a role the owner of a document; NotAllowed as for `hold_model`."""
+    if not boundary.write(
         "UPDATE hypercube.document SET owner = $2 WHERE id = $1 AND owner = $3",
         types=("int", "name", "name"),
         args=(document["id"], owner, document["owner"]),
-    )
+    ):
+        raise _gone(document, "document")
 
 
 def hold_model(model):
@@ -115,14 +117,14 @@ def hold_model(model):
     Raises
     ------
     NotAllowed
-        It was given away since it was found.
+        It was given away or removed since it was found.
     """
     if not boundary.rows(
         "SELECT FROM hypercube.model WHERE id = $1 AND owner = $2 FOR UPDATE",
         types=("int", "name"),
         args=(model["id"], model["owner"]),
     ):
-        raise _given_away(model, "model")
+        raise _gone(model, "model")
 
 
 def hold_documents(documents):
@@ -137,13 +139,13 @@ def hold_documents(documents):
     ids = {row["id"] for row in held}
     for document in documents:
         if document["id"] not in ids:
-            raise _given_away(document, "document")
+            raise _gone(document, "document")
 
 
-def _given_away(owned, what):
+def _gone(owned, what):
     return NotAllowed(
-        f'{what} "{owned["name"]}" was given away meanwhile',
-        hint="Call again: it is decided anew, by whom it belongs to now.",
+        f'{what} "{owned["name"]}" was given away or removed meanwhile',
+        hint="Call again: it is decided anew.",
     )
 
 

@@ -163,11 +163,19 @@ def orthographic_neighbors(text, k):
     ]
 
 
+def _are_four(coordinates):
+    return (
+        coordinates is not None
+        and len(coordinates) == 4
+        and all(isinstance(one, float) for one in coordinates)
+    )
+
+
 def hilbert_index(coordinates, is_point):
     """Return the Hilbert index of a point given by four coordinates."""
     from hypercube import hilbert
 
-    if not is_point or len(coordinates) != 4:
+    if not is_point or not _are_four(coordinates):
         raise InvalidArgument(
             "the cube is not a point of four coordinates", hint="For example '(0.1, 0.2, 0.3, 0.4)'::cube."
         )
@@ -187,7 +195,7 @@ def hilbert_range(low, high, ranges):
     """Return (first, last) pairs of Hilbert indexes that cover a box."""
     from hypercube import hilbert
 
-    if low is None or high is None or len(low) != 4:
+    if not (_are_four(low) and _are_four(high)):
         raise InvalidArgument(
             "the box has not four coordinates", hint="For example '(-1,-1,-1,-1),(0,0,0,0)'::cube."
         )

@@ -1,6 +1,7 @@
 """Back up a server, or name a point that it can be restored to."""
 
 import re
+import time
 from datetime import UTC, datetime
 
 import clusters
@@ -58,13 +59,15 @@ def name_point(stanza, name):
     able = [one for one in backups if is_before(one, newest, ancestors)]
     if not able:
         raise Refused("there is no backup that a restore could begin from: run scripts/backup full")
+    # A server stops at the first point of a name, and one that could not be noted is in the WAL all the same.
+    own = f"{name}@{time.time_ns()}"
     made = clusters.ask(
         stanza.data,
         "SELECT made.lsn, left(pg_walfile_name(made.lsn), 8) AS timeline"
         " FROM pg_create_restore_point(:'point') AS made (lsn)",
-        point=name,
+        point=own,
     )[0]
-    noted = f"{int(made['timeline'], 16)} {made['lsn']}"
+    noted = f"{int(made['timeline'], 16)} {made['lsn']} {own}"
     stanza.run("annotate", f"--set={able[-1]['label']}", f"--annotation={POINT}{name}={noted}")
     clusters.archive_all(stanza.data)
     say(f"restore point {name} at {datetime.now(UTC):%Y-%m-%d %H:%M:%S+00}: scripts/restore --name {name}")

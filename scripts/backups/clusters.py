@@ -73,12 +73,23 @@ def processes(folder):
     return sorted(found)
 
 
+def named(process):
+    """Return the name of a process."""
+    try:
+        return Path(f"/proc/{process}/comm").read_text().strip()
+    except OSError:
+        return "gone"
+
+
 def address(folder):
     """Return how the server of a folder is reached, or None if nothing accepts connections there."""
     try:
         lines = (folder / "postmaster.pid").read_text().splitlines()
-        port, host = lines[3], lines[4] or lines[5]
+        process, port, host = int(lines[0]), lines[3], lines[4] or lines[5]
     except (FileNotFoundError, IndexError):
+        return None
+    # The file outlasts a crash, and at the port may be another server since.
+    if process not in processes(folder):
         return None
     family = socket.AF_UNIX if host.startswith("/") else socket.AF_INET
     with socket.socket(family) as trying:
@@ -93,7 +104,8 @@ def refuse_if_used(folder):
     """Refuse if a server, or what a server left behind, works in a folder."""
     found = processes(folder)
     if found or address(folder):
-        told = f" (processes {', '.join(map(str, found))})" if found else ""
+        # A person's own shell is one of them if that is where he stands.
+        told = f" (processes {', '.join(f'{one} {named(one)}' for one in found)})" if found else ""
         raise Refused(f"a server runs in {folder}{told}: stop it first; nothing was changed")
 
 
@@ -128,7 +140,9 @@ def _psql(folder, reached, statement, dbname, values):
     command += ["-d", dbname]
     for name, value in values.items():
         command += ["-v", f"{name}={value}"]
-    done = subprocess.run(command, input=statement, capture_output=True, text=True)
+    # The owner of a database may set its search_path, and put functions of his own before pg_catalog's.
+    environment = os.environ | {"PGOPTIONS": "-c search_path="}
+    done = subprocess.run(command, input=statement, capture_output=True, text=True, env=environment)
     if done.returncode:
         raise Refused(f"the server of {folder} said: {done.stderr.strip()}")
     return done.stdout
@@ -180,14 +194,27 @@ def stop(folder):
 
 def wait_until_recovered(folder, log):
     """Wait until a started server has reached its target: it takes connections long before."""
-    while True:
+    turned_away = 0
+    while turned_away < 50:
         try:
             if not ask(folder, "SELECT pg_is_in_recovery() AS still")[0]["still"]:
                 return
-        except Refused:
+        except Refused as problem:
             if not processes(folder):
                 raise Refused(f"the server ended before it reached the target{told_by(log)}") from None
+            if accepts(folder):
+                turned_away, reason = turned_away + 1, problem
         time.sleep(0.2)
+    raise Refused(f"the server was started, but cannot be asked whether it is recovered: {reason}")
+
+
+def accepts(folder):
+    """Return whether a server takes connections, of whomever it lets in."""
+    reached = address(folder)
+    if not reached:
+        return False
+    command = [programs(folder) / "pg_isready", "-q", "-h", reached.host, "-p", reached.port]
+    return subprocess.run(command).returncode == 0
 
 
 def told_by(log):

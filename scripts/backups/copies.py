@@ -48,6 +48,8 @@ def configure(folder, *, passing=False):
     lines = [
         "listen_addresses = ''",
         f"unix_socket_directories = '{str(folder).replace(chr(39), chr(39) * 2)}'",
+        # A server's folder may be open to the group of its user, who must not become a superuser by it.
+        "unix_socket_permissions = 0700",
         f"port = {_PORT}",
         "archive_mode = off",
         "shared_buffers = 128MB",

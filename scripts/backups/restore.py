@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import pwd
 import re
 import shutil
 import struct
@@ -39,14 +40,15 @@ def choose(stanza, wanted):
                 f'restore point "{wanted.name}" was not made by "scripts/backup point": say with --set LABEL'
                 f" which backup ended before it:\n{listing(backups)}"
             )
-        options = ["--type=name", f"--target={wanted.name}", "--target-action=promote"]
+        target = point["name"] if point else wanted.name
+        options = ["--type=name", f"--target={target}", "--target-action=promote"]
     timeline = wanted.timeline or newest
     if point and not wanted.timeline and not is_on(newest, ancestors, point["timeline"], point["lsn"]):
         timeline = point["timeline"]
     if timeline != newest:
         ancestors = stanza.ancestors(timeline)
         options.append(f"--target-timeline={timeline}")
-    able = [one for one in backups if not one.get("error-list") and is_before(one, timeline, ancestors)]
+    able = [one for one in backups if is_before(one, timeline, ancestors)]
     if until is not None:
         able = [one for one in able if one["timestamp"]["stop"] <= until]
     if point:
@@ -55,7 +57,9 @@ def choose(stanza, wanted):
         able = [one for one in able if one["label"] == wanted.set]
     if not able:
         raise Refused(f"no backup fits that ended before the target; there are:\n{listing(backups)}")
-    return able[-1], [*options, f"--set={able[-1]['label']}"]
+    # One with pages that were damaged when it was made is better than none.
+    chosen = ([one for one in able if not one.get("error")] or able)[-1]
+    return chosen, [*options, f"--set={chosen['label']}"]
 
 
 def parsed(text):
@@ -75,8 +79,8 @@ def point_of(backups, name):
     for backup in backups:
         noted = backup.get("annotation", {}).get(POINT + name)
         if noted:
-            timeline, position = noted.split()
-            return {"timeline": int(timeline), "lsn": lsn(position)}
+            timeline, position, own = noted.split()
+            return {"timeline": int(timeline), "lsn": lsn(position), "name": own}
     return None
 
 
@@ -97,8 +101,12 @@ def is_written(segment):
     """Return whether a segment holds what its name says: others are old ones, kept to be used again."""
     place = (int(segment.name[8:16], 16) << 32) + int(segment.name[16:], 16) * segment.stat().st_size
     with segment.open("rb") as file:
-        # Of the header of its first page: magic number, flags, timeline, address.
-        _, _, _, address = struct.unpack("=HHIQ", file.read(16))
+        header = file.read(16)
+    # A disk that was full, or lost power, may leave less than that.
+    if len(header) < 16:
+        return False
+    # Of the header of its first page: magic number, flags, timeline, address.
+    _, _, _, address = struct.unpack("=HHIQ", header)
     return address == place
 
 
@@ -109,11 +117,34 @@ def refuse_overlap(stanza, folder):
         raise Refused(f"{folder} overlaps {stanza.data}, the folder of the server: choose another")
 
 
+def refuse_stranger(folder):
+    """Refuse a folder, or a link, of somebody else: he could lead what is written into it elsewhere."""
+    user = pwd.getpwuid(os.geteuid())
+    if os.path.lexists(folder) and folder.lstat().st_uid != user.pw_uid:
+        raise Refused(f"{folder} does not belong to {user.pw_name}: choose another folder, or remove it")
+
+
+def refuse_closed(stanza, folder):
+    """Refuse a folder that is not there, and that the server's user cannot make."""
+    if not folder.exists() and not is_writable(folder.parent):
+        user = pwd.getpwuid(os.geteuid()).pw_name
+        own = folder == stanza.data
+        advice = f"install -d -o {user} -m 700 {folder}" if own else "name another folder with --into"
+        raise Refused(f"{user} cannot make {folder}: {advice}")
+
+
+def is_writable(folder):
+    """Return whether the server's user can make something in a folder."""
+    return os.access(folder, os.W_OK | os.X_OK)
+
+
 def refuse_unfit(stanza, folder, wanted):
     """Refuse what would overwrite something that is still needed."""
     clusters.refuse_if_used(folder)
+    refuse_closed(stanza, folder)
     if wanted.into:
         refuse_overlap(stanza, folder)
+        refuse_stranger(folder)
         if folder.exists() and any(folder.iterdir()):
             raise Refused(f"{folder} is not empty: choose another folder, or remove it")
         if wanted.start:
@@ -122,20 +153,28 @@ def refuse_unfit(stanza, folder, wanted):
         if not (folder / "PG_VERSION").exists() and not (folder / "backup.manifest").exists():
             raise Refused(f"{folder} holds something else than a server's data: look, and move it away")
         outside = [path for path in (folder / "pg_tblspc").glob("*") if path.is_symlink()]
-        if not wanted.force and (outside or os.path.ismount(folder)):
+        fixed = outside or folder.is_symlink() or os.path.ismount(folder) or not is_writable(folder.parent)
+        if fixed and not wanted.force:
             raise Refused(
-                f"{folder} cannot be kept aside, as it is a mount point or has tablespaces:"
-                " restore over it with --force, after copying away what you still need"
+                f"{folder} cannot be kept aside, as it is a mount point or a link, has tablespaces, or is in"
+                " a folder of somebody else: restore over it with --force, after copying away what you need"
             )
 
 
 def fetch(stanza, folder, options):
-    """Restore into an empty folder; leave none if that fails."""
+    """Restore into an empty folder; leave it empty, or none if there was none, if that fails."""
+    there = folder.exists()
     folder.mkdir(mode=0o700, exist_ok=True)
+    if folder != stanza.data:
+        refuse_stranger(folder)
     try:
         stanza.run("restore", f"--pg1-path={folder}", *options)
     except BaseException:
-        shutil.rmtree(folder)
+        # It may be a disk, or in a folder where the server's user makes no other.
+        for path in folder.iterdir():
+            shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+        if not there:
+            folder.rmdir()
         raise
 
 
@@ -157,7 +196,7 @@ def unused(name):
 def in_place(stanza, folder, options, force):
     """Restore the server's own folder; return where the old one is kept, if it is."""
     aside = None
-    saved = save_wal(folder)
+    saved = save_wal(stanza, folder)
     if force and folder.exists():
         (folder / "postmaster.pid").unlink(missing_ok=True)
         try:
@@ -174,17 +213,29 @@ def in_place(stanza, folder, options, force):
     except BaseException:
         if aside:
             aside.rename(folder)
-        shutil.rmtree(saved)
+        if saved:
+            shutil.rmtree(saved)
         raise
     give_wal(saved, folder)
     return aside
 
 
-def save_wal(folder):
-    """Copy what the server wrote last, and is in no archive yet, beside its folder; return where it is."""
-    saved = Path(tempfile.mkdtemp(prefix=f"{folder.name}.wal-", dir=folder.parent))
+def save_wal(stanza, folder):
+    """Copy what the server wrote last, and is in no archive yet; return where it is, None if there is none.
+
+    It is kept beside the data folder, or among the logs where the server's user makes no folder there.
+    """
+    found = unarchived(folder)
+    if not found:
+        return None
+    places = [path for path in (folder.parent, stanza.log) if is_writable(path)]
+    if not places:
+        raise Refused(
+            f"the last WAL can be kept neither in {folder.parent} nor in {stanza.log}: make one writable"
+        )
+    saved = Path(tempfile.mkdtemp(prefix=f"{folder.name}.wal-", dir=places[0]))
     try:
-        for path in unarchived(folder):
+        for path in found:
             shutil.copy2(path, saved)
     except BaseException:
         shutil.rmtree(saved)
@@ -194,6 +245,8 @@ def save_wal(folder):
 
 def give_wal(saved, folder):
     """Copy saved WAL into a restored folder, whose server replays it; what cannot be copied stays."""
+    if not saved:
+        return
     (folder / "pg_wal").mkdir(mode=0o700, exist_ok=True)
     for path in saved.iterdir():
         shutil.copy2(path, folder / "pg_wal")
@@ -222,6 +275,12 @@ def work():
         clusters.archive_all(stanza.data)
     backup, options = choose(stanza, wanted)
     say(f"from backup {backup['label']}, which ended {when(backup['timestamp']['stop'])}")
+    if backup.get("error"):
+        say("warning: this backup holds pages with wrong checksums, and there is no other that fits")
+    if wanted.time and not wanted.timeline:
+        newest, left = stanza.timelines()
+        if left:
+            say(f"on timeline {newest}; a moment of one that was left (1 to {max(left)}) needs --timeline N")
     if wanted.into:
         beside(stanza, folder, options)
     else:

@@ -132,11 +132,12 @@ def work():
     if stanza.repository_disk() == wanted.data.stat().st_dev:
         say("note: repository and data are on one disk: whoever loses it loses both")
     needed = settings(wanted.data, stanza.archive_command)
+    # First what may fail: a server that is told to archive, and cannot, keeps its WAL until the disk is full.
+    stanza.run("stanza-create")
     for name, value in needed.items():
         clusters.tell(wanted.data, f"ALTER SYSTEM SET {name} = :'value'", value=value)
         say(f"{name} = {value}")
     clusters.tell(wanted.data, "SELECT FROM pg_reload_conf()")
-    stanza.run("stanza-create")
     if needed.keys() & {"archive_mode", "wal_level"}:
         raise Refused("not done yet: restart the server, then run this again")
     stanza.run("check")

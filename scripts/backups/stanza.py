@@ -20,6 +20,8 @@ CONFIG = Path("/etc/pgbackrest/pgbackrest.conf")
 POINT = "restore-point-"
 
 _LOG = ("--log-level-console=off", "--log-level-stderr=warn")
+# What is done with one repository where there are several; the others are for all of them.
+_OF_ONE = ("annotate", "backup", "info", "repo-get", "repo-ls", "restore", "verify")
 
 # What pgBackRest calls an error, and what a person can do about it.
 _HINTS = {
@@ -57,6 +59,7 @@ def main(work, script):
     """Run a script: a refusal is one sentence and the status 1; being ended cleans up like an error."""
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     os.umask(0o077)
+    as_root = os.geteuid() == 0
     kept = ("PGUSER", "PGPASSFILE", "PG_CONFIG", "PG_CLUSTER_CONF_ROOT", "PGDATA")
     for name in [name for name in os.environ if name.startswith(("PG", "PGBACKREST_"))]:
         # Another server or repository must not be reached by mistake.
@@ -68,8 +71,9 @@ def main(work, script):
         sys.exit(f"{script}: {refusal}")
     except KeyboardInterrupt:
         sys.exit(130)
-    except PermissionError as problem:
-        sys.exit(f"{script}: {problem.filename}: {problem.strerror}; run this as root")
+    except OSError as problem:
+        advice = "; run this as root" if isinstance(problem, PermissionError) and not as_root else ""
+        sys.exit(f"{script}: {problem}{advice}")
 
 
 def become_owner(path):
@@ -119,6 +123,10 @@ class Stanza:
         self.name = name
         self._told = told.get("global", {}) | told[name]
         self.data = Path(self._told["pg1-path"])
+        self.log = Path(self._told.get("log-path", "/var/log/pgbackrest"))
+        # Who set it up named the role; a schedule need not do so again.
+        if "pg1-user" in self._told:
+            os.environ.setdefault("PGUSER", self._told["pg1-user"])
 
     @property
     def archive_command(self):
@@ -138,7 +146,11 @@ class Stanza:
         for key in ("repo1-path", "log-path", "lock-path"):
             for folder, folders, files in os.walk(self._told.get(key, "")):
                 for path in (Path(folder, name) for name in (".", *folders, *files)):
-                    owner = path.lstat().st_uid
+                    try:
+                        owner = path.lstat().st_uid
+                    except FileNotFoundError:
+                        # The archive goes on: what it writes gets its name when it is whole.
+                        continue
                     if owner != os.geteuid():
                         user = pwd.getpwuid(os.geteuid()).pw_name
                         raise Refused(
@@ -149,10 +161,15 @@ class Stanza:
     def run(self, told, *options):
         """Run pgBackRest as the server's user and return what it printed."""
         command = ["pgbackrest", f"--config={self.config}", f"--stanza={self.name}", *_LOG, *options]
+        if told.split()[0] in _OF_ONE:
+            command.append("--repo=1")
         piped = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-        running = subprocess.Popen(
-            [*command, *told.split()], **piped, text=True, errors="replace", start_new_session=True
-        )
+        try:
+            running = subprocess.Popen(
+                [*command, *told.split()], **piped, text=True, errors="replace", start_new_session=True
+            )
+        except FileNotFoundError:
+            raise Refused("pgbackrest is not installed: apt-get install pgbackrest") from None
         try:
             output, errors = running.communicate()
         except BaseException:
@@ -169,7 +186,10 @@ class Stanza:
         # 2 is a stanza without backups.
         if told["status"]["code"] not in (0, 2):
             said = "\n".join(repository["status"]["message"] for repository in told.get("repo", []))
-            problem = explained(0, said) or f" {told['status']['message']}: run scripts/backup-setup first"
+            problem = explained(0, said) or (
+                f" {told['status']['message']}: is the disk of the repository mounted?"
+                " If it is new, run scripts/backup-setup"
+            )
             raise Refused(f"the backups cannot be listed:{problem}")
         # Those of before a pg_upgrade lead to another cluster.
         return [one for one in told["backup"] if one["database"]["id"] == told["db"][-1]["id"]]

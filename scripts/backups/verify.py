@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import clusters
 import copies
 from back_up import record
-from restore import beside, choose, refuse_overlap
+from restore import beside, choose, refuse_closed, refuse_overlap, refuse_stranger
 from stanza import Refused, Stanza, absolute, main, parser, say, when
 
 _USAGE = "scripts/backup-verify [--into FOLDER] [--record DATABASE] [--config FILE] [--stanza NAME]"
@@ -24,7 +24,7 @@ def check_repository(stanza):
     """Have pgBackRest read every file of the repository; refuse if one is missing or damaged."""
     told = stanza.run("verify", "--output=text", "--verbose")
     wrong = re.compile(
-        r"status: (?!ok|valid)|(missing|checksum invalid|size invalid|other): [1-9]|ERROR|WARN"
+        r"status: (?!ok|valid|in-progress)|(missing|checksum invalid|size invalid|other): [1-9]|ERROR|WARN"
     )
     problems = [line.strip() for line in told.splitlines() if wrong.search(line)]
     problems += [
@@ -45,6 +45,7 @@ def begin(folder):
     if folder.is_symlink() or (folder.exists() and not mark.is_file()):
         raise Refused(f"{folder} is there and not ours: remove it, or name another folder with --into")
     folder.mkdir(mode=0o700, exist_ok=True)
+    refuse_stranger(folder)
     file = mark.open("w", encoding="utf-8")
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -131,6 +132,7 @@ def work():
     folder = wanted.into or Path(f"{stanza.data}.verify")
     copy = folder / _COPY
     refuse_overlap(stanza, folder)
+    refuse_closed(stanza, folder)
     copies.refuse_long(copy)
     with begin(folder):
         try:

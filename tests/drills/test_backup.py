@@ -114,7 +114,6 @@ def test_a_copy_beside_the_server_tells_what_was_then_and_changes_nothing(backed
     with backed.server.connect(autocommit=True) as db:
         at = one(db, "SELECT clock_timestamp()")
         db.execute("CREATE TABLE afterwards AS SELECT 1 AS n")
-        listed = {path.name for path in (backed.data / "pg_wal").iterdir()}
 
     # The segment of that moment is not full: the script has it archived first.
     told = backed.run("restore", "--time", at.isoformat(), "--into", copy, "--start").stdout
@@ -126,16 +125,34 @@ def test_a_copy_beside_the_server_tells_what_was_then_and_changes_nothing(backed
             told_of = one(
                 db,
                 "SELECT string_agg(setting, ' ' ORDER BY name) FROM pg_settings WHERE name IN"
-                " ('archive_mode', 'autovacuum', 'fsync', 'listen_addresses', 'shared_preload_libraries')",
+                " ('archive_mode', 'autovacuum', 'fsync', 'listen_addresses', 'shared_preload_libraries',"
+                " 'unix_socket_permissions')",
             )
-            assert told_of.split(" ") == ["off", "off", "on", "", ""]
+            assert told_of.split(" ") == ["off", "off", "on", "", "", "0700"]
             assert differences(answers(db), before) == []
     finally:
         backed.control("-m", "immediate", "stop", folder=copy)
     with backed.server.connect() as db:
         assert one(db, "SELECT n FROM afterwards") == 1
-    assert listed
     drilled("a copy restored beside the running server", 1, "answers of then, the server as it was")
+
+
+def test_a_point_is_the_one_that_was_noted_not_an_earlier_one_of_its_name(backed, drilled):
+    copy = backed.folder / "noted"
+    with backed.server.connect(autocommit=True) as db:
+        # As a script leaves it that is ended, or finds another pgBackRest at work: in the WAL, not noted.
+        assert one(db, "SELECT pg_create_restore_point('twice')")
+        db.execute("CREATE TABLE in_between AS SELECT 1 AS n")
+        backed.run("backup", "point", "twice")
+        db.execute("DROP TABLE in_between")
+    backed.run("restore", "--name", "twice", "--into", copy, "--start")
+    try:
+        with backed.server.connect(host=str(copy)) as db:
+            assert one(db, "SELECT n FROM in_between") == 1
+    finally:
+        backed.control("-m", "immediate", "stop", folder=copy)
+        shutil.rmtree(copy)
+    drilled("a restore point of which there are two in the WAL", 1, "restored to the one that was noted")
 
 
 def test_backups_beyond_the_retention_go_and_their_points_with_them(backed):

@@ -110,6 +110,21 @@ def test_a_setup_refuses_what_cannot_be_right(backed):
     assert usage.returncode == 1 and "usage: scripts/backup-setup" in usage.stdout
 
 
+def test_a_server_is_not_told_to_archive_before_the_archive_is_there(backed):
+    without = backed.folder / "bin"
+    without.mkdir(mode=0o755)
+    for name in ("bash", "dirname", "readlink"):
+        (without / name).symlink_to(shutil.which(name))
+    with backed.server.connect(autocommit=True) as db:
+        db.execute("ALTER SYSTEM RESET archive_timeout")
+        db.execute("SELECT pg_reload_conf()")
+        wait_until(lambda: one(db, "SHOW archive_timeout") == "0")
+        told = backed.setup(check=False, PATH=str(without))
+        assert told.returncode == 1 and "pgbackrest is not installed" in told.stdout
+        assert "archive_timeout" not in (backed.data / "postgresql.auto.conf").read_text()
+        assert "archive_timeout = 60" in backed.setup().stdout
+
+
 def test_bad_arguments_are_answered_with_the_usage(backed):
     for script, *arguments in (
         ("backup", "everything"), ("backup", "point"), ("backup", "full", "name"),
@@ -209,6 +224,49 @@ def test_a_failed_restore_leaves_the_old_data_as_it_was(backed, drilled):
     with backed.server.connect() as db:
         assert not one(db, "SELECT pg_is_in_recovery()")
     drilled("restores that cannot succeed", len(told) + 1, "refused or undone, old data in place")
+
+
+def test_a_restored_server_that_lets_nobody_in_is_not_waited_for_without_end(backed):
+    backed.stop()
+    told = backed.refusal("restore", "latest", "--force", "--start", PGUSER="nobody of this server")
+    assert "cannot be asked whether it is recovered" in told
+    assert 'role "nobody of this server" does not exist' in told
+    with backed.server.connect() as db:
+        wait_until(lambda: not one(db, "SELECT pg_is_in_recovery()"))
+
+
+def test_data_in_a_folder_of_root_is_restored_over_and_a_folder_that_was_made_stays(backed, drilled):
+    as_root = [] if os.getuid() == 0 else ["sudo", "-n"]
+    parent, user = backed.data.parent, server_user().pw_name
+    aside, label = parent / "aside", backed.backup("incr")
+    with backed.server.connect(autocommit=True) as db:
+        db.execute("CREATE TABLE last AS SELECT 1 AS n")
+    backed.stop("immediate")
+    subprocess.run([*as_root, "chown", "0", parent], check=True)
+    try:
+        assert "restore over it with --force" in backed.refusal("restore")
+        # The last WAL, which cannot be kept beside the folder, is not lost.
+        backed.run("restore", "--force", "--start")
+        with backed.server.connect(autocommit=True) as db:
+            assert one(db, "SELECT n FROM last") == 1
+            db.execute("DROP TABLE last")
+        backed.stop()
+        subprocess.run([*as_root, "mv", backed.data, aside], check=True)
+        assert f"install -d -o {user} -m 700 {backed.data}" in backed.refusal("restore")
+        subprocess.run([*as_root, "install", "-d", "-o", user, "-m", "700", backed.data], check=True)
+        held = backed.repository / "backup" / "main" / label
+        held.rename(backed.repository / "held")
+        assert "pgbackrest restore failed" in backed.refusal("restore", "--set", label)
+        assert list(backed.data.iterdir()) == []
+        (backed.repository / "held").rename(held)
+        backed.run("restore", "--start")
+        subprocess.run([*as_root, "rm", "-r", aside], check=True)
+    finally:
+        subprocess.run([*as_root, "chown", user, parent], check=True)
+    with backed.server.connect() as db:
+        assert one(db, "SELECT to_regclass('last')") is None
+    assert not list((backed.folder / "log").glob("*.wal-*"))
+    drilled("data in a folder in which the server's user makes no other", 3, "restored over, and into it")
 
 
 def test_what_no_archive_has_outlives_a_restore_over_the_data_that_fails(backed, drilled):

@@ -18,7 +18,14 @@ def test_a_sound_backup_is_restored_asked_and_removed_and_the_server_does_not_no
     with backed.server.connect(autocommit=True) as db:
         before = one(db, "SELECT pg_postmaster_start_time()")
         histories = sorted(backed.repository.rglob("*.history"))
-        told = backed.run("backup-verify").stdout
+        # What a backup looks like that is being made just now.
+        begun = backed.repository / "backup" / "main" / "29990101-000000F"
+        begun.mkdir()
+        os.chown(begun, backed.data.stat().st_uid, backed.data.stat().st_gid)
+        try:
+            told = backed.run("backup-verify").stdout
+        finally:
+            begun.rmdir()
         # Of one of the models no bytes are stored, so nothing can be said of its tensors.
         for name in ("m", "bare"):
             assert f"test: {name}: 6 checks of verify_model, 0 failed" in told
@@ -128,6 +135,75 @@ def test_a_verification_touches_no_folder_that_it_did_not_begin(backed, drilled)
     link.unlink()
     assert not list(backed.data.glob("*copy*")) and left_over(backed) == []
     drilled("a verification told to use a folder of somebody else", 7, "refused, nothing was touched")
+
+
+def test_the_folder_of_another_user_is_no_place_for_a_copy(backed, drilled):
+    as_root = [] if os.getuid() == 0 else ["sudo", "-n"]
+    folder, held = backed.folder / "planted", backed.folder / "held"
+    held.write_text("held")
+    os.chown(held, backed.data.stat().st_uid, backed.data.stat().st_gid)
+    folder.mkdir()
+    os.chmod(folder, 0o777)
+    subprocess.run([*as_root, "chown", "0:0", folder], check=True)
+    try:
+        assert f"{folder} does not belong to" in backed.refusal("restore", "--into", folder)
+        # Whoever made it may know the name of the mark.
+        (folder / ".hypercube-backup-verify").symlink_to(held)
+        assert f"{folder} does not belong to" in backed.refusal("backup-verify", "--into", folder)
+        assert held.read_text() == "held"
+    finally:
+        subprocess.run([*as_root, "rm", "-r", folder], check=True)
+    drilled("a copy told to be made in a folder of another user", 2, "refused, nothing written")
+
+
+def test_the_owner_of_a_database_becomes_nobody_else_by_its_search_path(backed, drilled):
+    def as_ann(dbname, *statements):
+        with backed.server.connect(user="ann", dbname=dbname, autocommit=True) as db:
+            for statement in statements:
+                db.execute(statement)
+
+    with backed.server.connect(autocommit=True) as db:
+        db.execute("CREATE DATABASE owned OWNER ann")
+    as_ann(
+        "owned",
+        "CREATE SCHEMA own",
+        "CREATE FUNCTION own.ran() RETURNS boolean LANGUAGE plpgsql AS"
+        " $$ BEGIN RAISE EXCEPTION 'ran as %', current_user; END $$",
+        "CREATE VIEW own.pg_extension AS SELECT 'hypercube'::name AS extname WHERE own.ran()",
+        "ALTER DATABASE owned SET search_path = own, pg_catalog",
+    )
+    try:
+        assert "is sound" in backed.run("backup-verify").stdout
+    finally:
+        with backed.server.connect(autocommit=True) as db:
+            db.execute("DROP DATABASE owned")
+    drilled("a database whose owner put a table before that of the catalogue", 1, "the script did not ask it")
+
+
+def test_a_second_repository_gets_the_archive_and_disturbs_nothing(backed, drilled):
+    alone = backed.config.read_text()
+    second, other = backed.folder / "second", backed.folder / "second.conf"
+    lines = "repo2-path={}\nrepo2-cipher-type=aes-256-cbc\nrepo2-cipher-pass={}\nrepo2-retention-full=1\n"
+    more = lines.format(second, "a" * 64)
+    try:
+        backed.config.write_text(alone.replace("\n[main]", f"{more}\n[main]"))
+        assert "ready" in backed.setup().stdout
+        label = backed.backup("incr")
+        backed.run("backup", "point", "with-a-second-repository")
+        # The second is the first of a file of its own.
+        passed = [line for line in alone.splitlines() if not line.startswith("repo1-")]
+        other.touch(0o600)
+        other.write_text("\n".join(passed).replace("[global]", f"[global]\n{more.replace('repo2', 'repo1')}"))
+        shutil.chown(other, backed.data.stat().st_uid, backed.data.stat().st_gid)
+        assert "full" in backed.run("backup", "full", config=other).stdout
+        assert "is sound" in backed.run("backup-verify", config=other).stdout
+        assert f"{label} is sound" in backed.run("backup-verify").stdout
+        backed.run("backup", "point", "after-both")
+    finally:
+        backed.config.write_text(alone)
+    shutil.rmtree(second)
+    backed.backup("incr")
+    drilled("a second repository with a passphrase of its own", 2, "backups of both are sound")
 
 
 def test_tablespaces_of_the_server_are_not_touched(backed, drilled):

@@ -192,7 +192,18 @@ def test_the_owner_of_a_database_restores_what_a_superuser_prepared(source, dril
         db.execute("CREATE EXTENSION hypercube CASCADE")
     refused = source.restore(path, "owned", **as_keeper)
     assert refused.returncode and "role keeper may not restore" in refused.stderr
+    with source.server.connect(dbname="owned", user="keeper", autocommit=True) as db:
+        db.execute("CREATE SCHEMA own")
+        db.execute("CREATE FUNCTION own.ran(bigint) RETURNS bigint LANGUAGE sql AS 'SELECT 1 / 0::bigint'")
+        db.execute(
+            "CREATE AGGREGATE own.count(*)"
+            " (sfunc = int8inc, stype = bigint, initcond = '0', finalfunc = own.ran)"
+        )
+        db.execute("ALTER DATABASE owned SET search_path = own, pg_catalog")
     restorer(source, "owned")
+    with source.server.connect(dbname="owned", user="keeper", autocommit=True) as db:
+        db.execute("ALTER DATABASE owned RESET search_path")
+        db.execute("DROP SCHEMA own CASCADE")
 
     restored = source.restore(path, "owned", "--jobs=2", "--role=the restorer", **as_keeper)
 
@@ -224,6 +235,10 @@ def test_nothing_is_restored_into_a_database_that_uses_hypercube_already(source,
         db.execute("CREATE EXTENSION hypercube CASCADE")
         db.execute("SELECT hypercube.compose('one text')")
         before = fingerprints(db)
+        # Who owns the database may have put something of his before the catalogue.
+        db.execute("CREATE SCHEMA own")
+        db.execute("CREATE VIEW own.pg_roles AS SELECT current_user AS rolname, 1 / 0 = 0 AS rolsuper")
+        db.execute("ALTER DATABASE used SET search_path = own, pg_catalog")
         refused = source.restore(path, "used")
         assert refused.returncode == 1
         assert "hypercube is already used in the database; restore into a new one" in refused.stderr

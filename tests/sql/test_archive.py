@@ -153,6 +153,7 @@ class TestVerify:
              "file", "config.json"),
             ("UPDATE hypercube.model SET root = decode(repeat('00', 32), 'hex')", "model", "m"),
             ("DELETE FROM hypercube.tensor WHERE name LIKE 'encoder%'", "model", "m"),
+            ("DELETE FROM hypercube.model_file WHERE path = 'config.json'", "model", "m"),
         ],
     )  # fmt: skip
     def test_exactly_what_differs_is_named(self, own, sources, damage, kind, name):

@@ -271,3 +271,24 @@ class TestEvaluations:
         with pytest.raises(psycopg.Error, match=problem) as refusal:
             db.execute(f"SELECT * FROM hypercube.{call}")
         assert refusal.value.sqlstate == state and refusal.value.diag.message_hint
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        "_nearest_batch(''::bytea, true, 2, 'minilm', NULL, NULL, false, NULL)",
+        # One dimension and no element that follows, more elements than follow, fewer.
+        "_nearest_batch('\\x000000010000000000000000', true, 2, 'minilm', NULL, NULL, false, NULL)",
+        "_nearest_batch(decode(repeat('00000001', 2) || '000002bc0000018000000001', 'hex'), true, 2,"
+        " 'minilm', NULL, NULL, false, NULL)",
+        "_nearest_batch(array_send(ARRAY[1::real]) || '\\x00', true, 2, 'minilm', NULL, NULL, false, NULL)",
+        "_hilbert_index(NULL, true)",
+        "_hilbert_index(ARRAY[1, 2, NULL, 4], true)",
+        "_hilbert_index(ARRAY[[1, 2], [3, 4], [5, 6], [7, 8]], true)",
+        "_hilbert_range(ARRAY[0, 0, 0, 0], ARRAY[1, 1], 4)",
+        "_hilbert_range(ARRAY[0, 0, 0, NULL], ARRAY[1, 1, 1, 1], 4)",
+    ],
+)
+def test_what_public_functions_call_takes_no_nonsense_either(db, call):
+    with pytest.raises(psycopg.errors.InvalidParameterValue):
+        db.execute(f"SELECT hypercube.{call}")

@@ -111,7 +111,10 @@ class TestDecidedAgain:
             own.execute(f"SELECT hypercube.give_{kind}(%s, %s)", (name, heir))
             asked = Waiting(ann, f"SELECT hypercube.give_{kind}('{name}', '{friend}')::text", own)
 
-        asked.value()
+        assert asked.error().diag.message_primary.endswith(
+            f'{kind} "{name}" was given away or removed meanwhile'
+        )
+        assert asked.error().sqlstate == "42501"
         assert own.execute(OWNS.format(kind, name)).fetchone() == (heir, ["public"])
 
 
