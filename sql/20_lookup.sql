@@ -100,14 +100,18 @@ CREATE FUNCTION hypercube._same_word(model_id integer, query text)
     STABLE
     PARALLEL SAFE
 BEGIN ATOMIC
-    SELECT t.token_id
-    FROM hypercube.token AS t
-    WHERE t.model_id = _same_word.model_id
-      AND t.label = _same_word.query
-      AND t.kind = 'word'
-      AND _same_word.query = ltrim(btrim(_same_word.query), '▁Ġ')
-    ORDER BY t.usable DESC, t.token_id
-    LIMIT 1;
+    -- A condition on the kind in there would lead to an index of all words where nothing was analysed yet.
+    SELECT first.token_id
+    FROM (
+        SELECT t.token_id, t.kind
+        FROM hypercube.token AS t
+        WHERE t.model_id = _same_word.model_id
+          AND t.label = _same_word.query
+          AND _same_word.query = ltrim(btrim(_same_word.query), '▁Ġ')
+        ORDER BY t.kind <> 'word', t.usable DESC, t.token_id
+        LIMIT 1
+    ) AS first
+    WHERE first.kind = 'word';
 END;
 
 
@@ -127,11 +131,7 @@ DECLARE
     token integer;
 BEGIN
     -- What most words are, by itself.
-    SELECT t.token_id INTO token
-    FROM hypercube.token AS t
-    WHERE t.model_id = _find_token.model_id AND t.label = word AND t.kind = 'word'
-    ORDER BY t.usable DESC, t.token_id
-    LIMIT 1;
+    SELECT same.token_id INTO token FROM hypercube._same_word(_find_token.model_id, word) AS same;
     IF FOUND THEN
         RETURN token;
     END IF;

@@ -115,6 +115,34 @@ COMMENT ON COLUMN hypercube.progress.call
     IS 'id of the call, or its beginning where the client gave a long one';
 
 
+-- The first rule of _find_token by itself: a word that is spelled just as a label
+-- of a word.  Most are, and the statement that calls it takes this in as its part.
+CREATE OR REPLACE FUNCTION hypercube._same_word(model_id integer, query text)
+    RETURNS TABLE (token_id integer)
+    ROWS 1
+    LANGUAGE sql
+    STABLE
+    PARALLEL SAFE
+BEGIN ATOMIC
+    -- A condition on the kind in there would lead to an index of all words where nothing was analysed yet.
+    SELECT first.token_id
+    FROM (
+        SELECT t.token_id, t.kind
+        FROM hypercube.token AS t
+        WHERE t.model_id = _same_word.model_id
+          AND t.label = _same_word.query
+          AND _same_word.query = ltrim(btrim(_same_word.query), '▁Ġ')
+        ORDER BY t.kind <> 'word', t.usable DESC, t.token_id
+        LIMIT 1
+    ) AS first
+    WHERE first.kind = 'word';
+END;
+
+
+-- Word-initial tokens come first, exact case before lower case, then later
+-- parts of words.  A marker that tokenizers put in front of a word is ignored.
+-- PL/pgSQL keeps the plan for the session; a function in SQL, called from
+-- another one, would be planned at every call.
 CREATE OR REPLACE FUNCTION hypercube._find_token(model_id integer, query text)
     RETURNS integer
     LANGUAGE plpgsql
@@ -127,11 +155,7 @@ DECLARE
     token integer;
 BEGIN
     -- What most words are, by itself.
-    SELECT t.token_id INTO token
-    FROM hypercube.token AS t
-    WHERE t.model_id = _find_token.model_id AND t.label = word AND t.kind = 'word'
-    ORDER BY t.usable DESC, t.token_id
-    LIMIT 1;
+    SELECT same.token_id INTO token FROM hypercube._same_word(_find_token.model_id, word) AS same;
     IF FOUND THEN
         RETURN token;
     END IF;
