@@ -23,6 +23,9 @@ _LOG = ("--log-level-console=off", "--log-level-stderr=warn")
 # What is done with one repository where there are several; the others are for all of them.
 _OF_ONE = ("annotate", "backup", "info", "repo-get", "repo-ls", "restore", "verify")
 
+# Seconds that what pgBackRest started has to end, when it is told to.
+_PATIENCE = 60
+
 # What pgBackRest calls an error, and what a person can do about it.
 _HINTS = {
     41: "files of another user are in the way: they have to belong to the server's user",
@@ -243,10 +246,13 @@ def _end(running):
     """End pgBackRest with the processes that it started: they write on after it is gone."""
     os.killpg(running.pid, signal.SIGTERM)
     running.wait()
+    until = time.monotonic() + _PATIENCE
     with contextlib.suppress(ProcessLookupError):
-        while True:
+        while time.monotonic() < until:
             os.killpg(running.pid, 0)
             time.sleep(0.05)
+        # What has ended and is not reaped, as in some containers, stays in the group.
+        os.killpg(running.pid, signal.SIGKILL)
 
 
 def explained(code, text):
