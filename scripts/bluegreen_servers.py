@@ -233,6 +233,10 @@ class Pooler:
         pools = [row for row in self._rows("POOLS") if row["database"] in self.databases]
         return any(row["sv_login"] != "0" for row in pools)
 
+    def _version(self):
+        told = self._rows("VERSION")[0]["version"]
+        return tuple(map(int, re.search(r"(\d+)\.(\d+)", told).groups()))
+
     def paused(self):
         """Return which of the databases are paused."""
         return {name for name, row in self._shown().items() if row["paused"] == "1"}
@@ -254,8 +258,10 @@ class Pooler:
         # A login that fails makes pgbouncer turn clients away. PAUSE breaks off one that is going on; and to
         # fill up to min_pool_size it logs in where it is paused, into a stopped cluster: not until RELOAD.
         # Nor may another begin while it is looked whether one is; those that are there go on serving clients.
-        for setting in ("min_pool_size", "default_pool_size", "reserve_pool_size"):
-            self._tell(f"SET {setting} = 0")
+        # From 1.24 on a pool of 0 has no limit: there a user's first connection may begin all the same.
+        least = 0 if self._version() < (1, 24) else 1
+        for setting, size in (("min_pool_size", 0), ("default_pool_size", least), ("reserve_pool_size", 0)):
+            self._tell(f"SET {setting} = {size}")
         while self._is_logging_in() and time.monotonic() < end:
             time.sleep(0.02)
         for name in sorted(self.databases):
