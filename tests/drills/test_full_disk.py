@@ -53,7 +53,8 @@ def server(folder):
         DISKS,
         # Files of the WAL that are kept to be used again would be room on a full disk.
         initdb_args=initialized, min_wal_size="4MB", max_wal_size="1GB", shared_buffers="32MB",
-        wal_recycle="off",
+        # Nor may looking at all rows need room there for sorting them.
+        wal_recycle="off", work_mem="64MB",
     )  # fmt: skip
     with throwaway.connect(autocommit=True) as db:
         db.execute(f"CREATE TABLESPACE small LOCATION '{throwaway.folder(SPACE).resolve()}'")
