@@ -100,7 +100,8 @@ CREATE FUNCTION hypercube._same_word(model_id integer, query text)
     STABLE
     PARALLEL SAFE
 BEGIN ATOMIC
-    -- A condition on the kind in there would lead to an index of all words where nothing was analysed yet.
+    -- Of labels there are no statistics: with a condition on the kind in there, whoever is under row-level security
+    -- would read the index of all words.
     SELECT first.token_id
     FROM (
         SELECT t.token_id, t.kind

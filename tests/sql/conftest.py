@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from chapters import chapter, copied
+from people import People
 from rows import MODELS, ingest
 from servers import ThrowawayServer
 from small_models import vectors, words, write_model
@@ -92,6 +93,14 @@ def own(server, sources):
         yield connection
     with server.connect(dbname="postgres", autocommit=True) as db:
         db.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+def people(server, own):
+    """Roles that connect to the database of `own`."""
+    found = People(server, own.info.dbname)
+    yield found
+    found.close()
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from blake3 import blake3
 
-from people import People, name_of, refused
+from people import name_of, refused
 from rows import one
 from small_models import vectors, write_model
 
@@ -16,13 +16,6 @@ TEXT = "SELECT document FROM hypercube.ingest_text(%s, %s, vectors => false)"
 PART = "SELECT hypercube.upload_part(%s, %s, %s)"
 # Bytes of the tensors of the model.
 TENSORS = 60 * 16 * 4 + 16 * 16 * 4
-
-
-@pytest.fixture
-def people(server, own):
-    found = People(server, own.info.dbname)
-    yield found
-    found.close()
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """Stored neighbours: the answers, the way words are found, and no Python on the way."""
 
+import re
 from pathlib import Path
 
 import psycopg
@@ -81,6 +82,17 @@ def test_words_are_found_word_initial_first_and_exact_case_first(db, model, quer
         (model, query),
     ).fetchone()
     assert found == (piece,)
+
+
+def test_a_tenant_finds_a_word_by_its_label_alone(db):
+    model = one(db, "SELECT id FROM hypercube.model WHERE name = 'minilm'")
+    db.execute("CREATE ROLE finder IN ROLE hypercube_reader")
+    db.execute("SELECT hypercube.grant_model('minilm', 'finder')")
+    db.execute("SET ROLE finder")
+    plan = db.execute(f"EXPLAIN SELECT * FROM hypercube._same_word({model}, 'whale')").fetchall()
+    assert {read for (line,) in plan for read in re.findall(r"token_\w+_index", line)} == {
+        "token_label_index"
+    }
 
 
 def test_a_word_of_several_pieces_is_scanned_with_their_mean_and_says_so(db):

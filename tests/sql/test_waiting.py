@@ -3,19 +3,12 @@
 import psycopg
 import pytest
 
-from people import People, name_of
+from people import name_of
 from rows import ingest, one
 from small_models import vectors, write_model
 from waiting import WRITERS, Waiting
 
 OWNS = "SELECT owner, readers FROM hypercube.{} WHERE name = '{}'"
-
-
-@pytest.fixture
-def people(server, own):
-    found = People(server, own.info.dbname)
-    yield found
-    found.close()
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """What the scripts for backups choose and pass over, without a server."""
 
+import contextlib
 import importlib
 import os
 import pwd
@@ -7,6 +8,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -113,3 +115,19 @@ def test_the_role_is_that_of_the_setup_unless_another_is_named(tmp_path, told, r
         stdout=subprocess.PIPE, text=True, check=True,
     )  # fmt: skip
     assert done.stdout.strip() == role
+
+
+def test_what_pgbackrest_started_is_not_waited_for_without_end(room, monkeypatch):
+    stanza = room("stanza")
+    monkeypatch.setattr(stanza, "_PATIENCE", 0.2)
+    # A child that does not end when it is told, and outlives its parent.
+    command = ["bash", "-c", "(trap '' TERM; echo $BASHPID; exec sleep 30) & wait"]
+    began = time.monotonic()
+    with subprocess.Popen(command, start_new_session=True, stdout=subprocess.PIPE, text=True) as running:
+        child = Path(f"/proc/{int(running.stdout.readline())}/stat")
+        stanza._end(running)
+    with contextlib.suppress(FileNotFoundError):
+        while child.read_text().rpartition(")")[2].split()[0] != "Z":
+            assert time.monotonic() - began < 10
+            time.sleep(0.02)
+    assert time.monotonic() - began < 10
